@@ -1,0 +1,77 @@
+# make lab        open the notebooks in JupyterLab (installs into .venv first)
+# make test       everything: lint, format, tests, doctests, coverage
+# make notebooks  run every notebook in a fresh kernel and normalise what is saved
+# make mutate     mutation tests of helpers/ (long; not part of make test)
+# make lock       newest versions that pyproject.toml allows into .venv, and their list into requirements.lock
+# make clean      remove .venv and every cache
+#
+# make lab PYTHON=python3.13             with another interpreter (after make clean)
+# make lab LAB_OPTIONS=--no-browser      further options of `jupyter lab`
+
+PYTHON = python3
+LAB_OPTIONS =
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+	echo 'Python 3.11 to 3.14 is needed. Choose one: make lab PYTHON=/path/to/python3' >&2; exit 1; }
+INSTALL = .venv/bin/python -m pip install --disable-pip-version-check
+# Jupyter and Matplotlib keep their files here: the home folder stays clean, and a kernel or an extension from there
+# cannot stand in for the ones that the tests saw.
+INSIDE = IPYTHONDIR="$$PWD/.venv/home/ipython" JUPYTER_CONFIG_DIR="$$PWD/.venv/home/jupyter" \
+	JUPYTER_DATA_DIR="$$PWD/.venv/home/data" MPLCONFIGDIR="$$PWD/.venv/home/matplotlib"
+# No list of extensions from the network, no search of the machine for language servers.
+QUIET = --LabApp.extension_manager=readonly --LanguageServerManager.autodetect=False
+# Two workers share the cores; more threads in each would only make them wait for each other.
+TESTING = $(INSIDE) OMP_NUM_THREADS=1
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+lab: .venv/lab
+	$(INSIDE) .venv/bin/python -m jupyterlab $(QUIET) --ServerApp.root_dir="$$PWD" $(LAB_OPTIONS) \
+		notebooks/00_start_here.ipynb
+
+test: .venv/test
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	$(TESTING) .venv/bin/python -m pytest --cov -n 2 --dist worksteal
+
+notebooks: .venv/test
+	$(TESTING) .venv/bin/python -m tools.notebooks
+
+mutate: .venv/mutate
+	$(TESTING) .venv/bin/python -m mutmut run
+	.venv/bin/python -m mutmut results
+
+# Installs without a lock: this is where one comes from.
+lock:
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear .venv
+	$(INSTALL) -e '.[test,mutate]'
+	{ sed '/^#/!d' requirements.lock; \
+	.venv/bin/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable \
+		--exclude pip --exclude setuptools | sed 's/+.*//'; } > .venv/lock
+	mv .venv/lock requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* mutants build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+# Each stamp is newer than what it was installed from, so that nothing is installed twice.
+# Readers are spared the 200 MB that only the tests need. Without its announcements JupyterLab asks nobody for news.
+.venv/lab: pyproject.toml requirements.lock
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -c requirements.lock -e .
+	@$(INSIDE) .venv/bin/python -m jupyterlab.labextensions disable @jupyterlab/apputils-extension:announcements
+	@touch $@
+
+.venv/test: .venv/lab
+	$(INSTALL) -c requirements.lock -e '.[test]'
+	@touch $@
+
+.venv/mutate: .venv/test
+	$(INSTALL) -c requirements.lock -e '.[test,mutate]'
+	@touch $@
+
+.PHONY: help lab test notebooks mutate lock clean

@@ -1,0 +1,1 @@
+"""The pictures that Explorers move: one module per notebook, named after its maths module."""

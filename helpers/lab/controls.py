@@ -1,0 +1,187 @@
+"""The controls of an Explorer: plain ipywidgets, made in one place so that all of them look and behave alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import ipywidgets as widgets
+
+DESCRIPTION_WIDTH = "11em"
+_STYLE = {"description_width": DESCRIPTION_WIDTH}
+_WIDTH = widgets.Layout(width="auto", max_width="100%")
+
+
+def slider(
+    description: str, low: float, high: float, step: float, *, value: float, continuous: bool = True
+) -> widgets.IntSlider | widgets.FloatSlider:
+    """Slider on an even grid; whole-numbered when low, high, step and value all are.
+
+    Parameters
+    ----------
+    description : str
+        A readable name and the symbol of the maths: ``"separation Δ"``.
+    low, high, step, value : float
+        Range, grid and start; ``low <= value <= high``.
+    continuous : bool
+        False for pictures that take more than about 100 ms: they then move when the slider is let go.
+
+    Raises
+    ------
+    ValueError
+        When the range is empty, the step is not positive, or value is outside the range.
+
+    Examples
+    --------
+    >>> slider("separation Δ", 0.0, 6.0, 0.1, value=2.0).max
+    6.0
+    """
+    if not low < high:
+        raise ValueError(f"low must be below high, got low={low}, high={high}")
+    if not step > 0:
+        raise ValueError(f"step must be positive, got {step}")
+    if not low <= value <= high:
+        raise ValueError(f"value must lie in [{low}, {high}], got {value}")
+    whole = all(isinstance(number, int) for number in (low, high, step, value))
+    kind = widgets.IntSlider if whole else widgets.FloatSlider
+    decimals = {} if whole else {"readout_format": f".{max(_decimals(low), _decimals(step))}f"}
+    return kind(
+        description=description, min=low, max=high, step=step, value=value,
+        continuous_update=continuous, style=_STYLE, layout=_WIDTH, **decimals,
+    )  # fmt: skip
+
+
+def _decimals(number: float) -> int:
+    return max(0, -Decimal(str(number)).normalize().as_tuple().exponent)
+
+
+def log_slider(
+    description: str, low: float, high: float, *, value: float, base: float = 10.0, divisions: int = 10,
+    continuous: bool = True,
+) -> widgets.SelectionSlider:  # fmt: skip
+    """Slider whose positions grow by a constant factor; whole-numbered when low, high and value are.
+
+    The positions are ``low * base**(k / divisions)`` rounded to three significant digits, always with low, high and
+    value themselves among them, so that each can be set exactly.
+
+    Raises
+    ------
+    ValueError
+        When ``0 < low < high``, ``low <= value <= high``, ``base > 1`` or ``divisions >= 1`` does not hold.
+
+    Examples
+    --------
+    >>> [number for _, number in log_slider("batch size N", 2, 16, value=4, base=2, divisions=1).options]
+    [2, 4, 8, 16]
+    """
+    if not 0 < low < high:
+        raise ValueError(f"low and high must satisfy 0 < low < high, got low={low}, high={high}")
+    if not low <= value <= high:
+        raise ValueError(f"value must lie in [{low}, {high}], got {value}")
+    if not (base > 1 and divisions >= 1):
+        raise ValueError(f"base must exceed 1 and divisions be at least 1, got base={base}, divisions={divisions}")
+    whole = all(isinstance(bound, int) for bound in (low, high, value))
+    count = math.ceil(round(divisions * math.log(high / low, base), 9))
+    grid = [float(f"{low * base ** (k / divisions):.3g}") for k in range(count)]
+    inside = {round(position) if whole else position for position in grid if low < position < high}
+    positions = sorted(inside | {low, high, value})
+    return widgets.SelectionSlider(
+        description=description, options=[(f"{position:.6g}", position) for position in positions], value=value,
+        continuous_update=continuous, style=_STYLE, layout=_WIDTH,
+    )  # fmt: skip
+
+
+def choice(
+    description: str, options: Sequence[str] | Mapping[str, object], *, value: object = None
+) -> widgets.ToggleButtons | widgets.Dropdown:
+    """One of several: buttons side by side up to four options, a drop-down list beyond.
+
+    A mapping shows its keys and hands its values to the picture. The first option is the default.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two options or value is not one of them.
+
+    Examples
+    --------
+    >>> choice("data", ["iris", "wine"]).value
+    'iris'
+    """
+    values = list(options.values()) if isinstance(options, Mapping) else list(options)
+    if len(values) < 2:
+        raise ValueError(f"options must hold at least two entries, got {options!r}")
+    if value is not None and value not in values:
+        raise ValueError(f"value must be one of {values}, got {value!r}")
+    pairs = list(options.items()) if isinstance(options, Mapping) else values
+    kind = widgets.ToggleButtons if len(values) <= 4 else widgets.Dropdown
+    button = {"button_width": "auto"} if kind is widgets.ToggleButtons else {}
+    control = kind(
+        description=description, options=pairs, value=values[0] if value is None else value,
+        style=_STYLE | button, layout=_WIDTH,
+    )  # fmt: skip
+    control.add_class("widget-inline-hbox")  # the description beside the buttons, as every other control has it
+    return control
+
+
+def toggle(description: str, *, value: bool = False) -> widgets.Checkbox:
+    """Something that is on or off.
+
+    Examples
+    --------
+    >>> toggle("show the Bayes line", value=True).value
+    True
+    """
+    return widgets.Checkbox(description=description, value=value, style=_STYLE, layout=_WIDTH)
+
+
+def text(description: str, *, value: str) -> widgets.Text:
+    """A line of text; the picture moves when the reader presses Enter or leaves the field.
+
+    Examples
+    --------
+    >>> text("sentence", value="the film was good").value
+    'the film was good'
+    """
+    return widgets.Text(description=description, value=value, continuous_update=False, style=_STYLE, layout=_WIDTH)
+
+
+def positions(control: widgets.Widget, limit: int = 24) -> list:
+    """Values at which a control is tested: both ends and, up to `limit`, everything in between.
+
+    A text field has only the value it starts with: its tests pass the texts that matter to ``Explorer.set``.
+    """
+    if hasattr(control, "options"):
+        values = [option[1] if isinstance(option, tuple) else option for option in control.options]
+    elif hasattr(control, "min"):
+        count = math.ceil(round((control.max - control.min) / control.step, 9))
+        values = [control.min + k * control.step for k in range(count)] + [control.max]
+    elif isinstance(control.value, bool):
+        values = [False, True]
+    else:
+        values = [control.value]
+    if len(values) <= limit:
+        return values
+    return [values[round(k * (len(values) - 1) / (limit - 1))] for k in range(limit)]
+
+
+def validate(name: str, control: widgets.Widget, value: object) -> None:
+    """Refuse a value that the control would silently clip or round away.
+
+    Raises
+    ------
+    ValueError
+        Naming the control, what it allows and what it got.
+    """
+    if hasattr(control, "options"):
+        allowed = positions(control, limit=10**6)
+        if value not in allowed:
+            shown = ", ".join(map(repr, allowed[:8])) + (", …" if len(allowed) > 8 else "")
+            raise ValueError(f"{name} must be one of {shown}; got {value!r}")
+    elif hasattr(control, "min"):
+        whole = isinstance(control, widgets.IntSlider)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise ValueError(f"{name} must be a {'whole ' if whole else ''}number; got {value!r}")
+        if not control.min <= value <= control.max:
+            raise ValueError(f"{name} must lie in [{control.min}, {control.max}]; got {value!r}")
+    elif type(value) is not type(control.value):
+        raise ValueError(f"{name} must be a {type(control.value).__name__}; got {value!r}")

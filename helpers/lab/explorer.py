@@ -1,0 +1,197 @@
+"""Explorer: the one way to make a picture movable."""
+
+import html
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ipywidgets as widgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from helpers.lab.controls import DESCRIPTION_WIDTH, validate
+from helpers.lab.figures import StaticTwin, blank, pixels, png
+from helpers.lab.sweep import sweep
+
+
+class Picture(Protocol):
+    """What an Explorer moves: axes and artists made once, data set on them ever after."""
+
+    def update(self, **values: Any) -> str:
+        """Set the data of the existing artists and return a one-line caption with the key numbers."""
+
+
+class Explorer(widgets.VBox):
+    """A picture, its controls, a caption that follows and a reset button.
+
+    Displayed, it carries the live widget, a PNG and a sentence at once, so that a reader without a kernel sees the
+    picture at its defaults. When a control moves, only the artists that lie inside axes are drawn again over a kept
+    background; a change of anything else (a limit, a tick, a title) is noticed and the background made anew.
+
+    Parameters
+    ----------
+    picture : callable, Figure -> Picture
+        Usually the class of the picture. It may set the figure's height; the width is that of the collection.
+    **controls : ipywidgets
+        Made by `slider`, `log_slider`, `choice`, `toggle` or `text`; the names are the arguments of ``update``.
+
+    Raises
+    ------
+    TypeError
+        When there is no control or ``update`` does not return a sentence.
+    Exception
+        Whatever ``update`` raises is shown in place of the caption and raised again, so that a test sees it.
+
+    Examples
+    --------
+    >>> from helpers.lab import slider
+    >>> class Power:
+    ...     def __init__(self, figure):
+    ...         self.line, = figure.subplots().plot([0, 0.5, 1], [0, 0, 1])
+    ...     def update(self, n):
+    ...         self.line.set_ydata([0, 0.5**n, 1])
+    ...         return f"0.5 to the power {n} is {0.5**n:.3g}"
+    >>> Explorer(Power, n=slider("exponent n", 1, 8, 1, value=2))
+    0.5 to the power 2 is 0.25
+    """
+
+    def __init__(self, picture: Callable[[Figure], Picture], **controls: widgets.Widget) -> None:
+        if not controls:
+            raise TypeError("an Explorer needs at least one control, got none")
+        for name, control in controls.items():
+            if not hasattr(control, "observe"):
+                raise TypeError(f"{name} must be a control made by slider, choice, …; got {control!r}")
+        self.controls = controls
+        self.figure = blank()
+        self.picture = picture(self.figure)
+        self._initial = self.values
+        self._background = None
+        self._paused = False
+        self.caption = self._update()
+        self.figure.canvas.draw()  # the layout is solved once, with the default caption and ticks in place
+        self.figure.set_layout_engine("none")
+        self.frame = self.draw()
+        height, width, _ = self.frame.shape
+        self._image = widgets.Image(
+            value=png(self.frame), format="png", width=width, height=height,
+            layout=widgets.Layout(width=f"{width}px", max_width="100%", height="auto"),
+        )  # fmt: skip
+        # Three lines, whatever the sentence: the output must not change its height.
+        self._caption = widgets.HTML(
+            layout=widgets.Layout(height="4.8em", overflow="auto", width="100%", max_width=f"{width}px")
+        )
+        self._say(self.caption)
+        reset = widgets.Button(
+            description="Reset", tooltip="Put every control back to its default", icon="undo",
+            layout=widgets.Layout(width="8em", margin=f"2px 2px 2px calc({DESCRIPTION_WIDTH} + 8px)"),
+        )  # fmt: skip
+        reset.on_click(lambda _: self.reset())
+        for control in controls.values():
+            control.observe(self._on_move, names="value")
+        grid = widgets.Layout(
+            display="grid", grid_template_columns="repeat(auto-fit, minmax(min(100%, 26em), 1fr))", grid_gap="0 1em",
+            align_items="center", width="100%", max_width=f"{width}px",
+        )  # fmt: skip
+        super().__init__([widgets.Box([*controls.values(), reset], layout=grid), self._image, self._caption])
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Current value of every control, by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def set(self, **values: Any) -> None:
+        """Move several controls at once, as a reader would, with one update of the picture.
+
+        Raises
+        ------
+        ValueError
+            When a name is not a control, or a value is one that the control cannot take.
+        """
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"{name!r} is not a control; there are {', '.join(self.controls)}")
+            validate(name, self.controls[name], value)
+        self._paused = True
+        try:
+            for name, value in values.items():
+                self.controls[name].value = value
+        finally:
+            self._paused = False
+        self._on_move()
+
+    def reset(self) -> None:
+        """Put every control back to its default."""
+        self.set(**self._initial)
+
+    def sweep(self, n_random: int = 8) -> int:
+        """Try both ends and the choices of every control and random positions; see `helpers.lab.sweep.sweep`."""
+        return sweep(self, n_random)
+
+    def draw(self) -> np.ndarray:
+        """Pixels of the figure now, shape (height, width, 3): moving artists over the kept background."""
+        canvas = self.figure.canvas
+        if self._background is None or self.figure.stale:
+            for artist in self._moving():  # update may have made new ones
+                artist.set_animated(True)
+            canvas.draw()
+            self._background = canvas.copy_from_bbox(self.figure.bbox)
+        canvas.restore_region(self._background)
+        renderer = canvas.get_renderer()
+        for artist in sorted(self._moving(), key=lambda artist: artist.get_zorder()):
+            artist.draw(renderer)
+        self.figure.stale = False
+        return pixels(self.figure)
+
+    def redraw(self) -> np.ndarray:
+        """Pixels with the background made anew; equal to `draw` unless a change went unnoticed."""
+        self._background = None
+        return self.draw()
+
+    def _moving(self) -> list:
+        return [
+            artist
+            for axes in self.figure.axes
+            if axes.get_label() != "<colorbar>"
+            for artist in [*axes.images, *axes.collections, *axes.patches, *axes.lines, *axes.texts, axes.get_legend()]
+            if artist is not None
+        ]
+
+    def _update(self) -> str:
+        caption = self.picture.update(**self.values)
+        if not isinstance(caption, str) or not caption.strip():
+            raise TypeError(f"{type(self.picture).__name__}.update must return a sentence, got {caption!r}")
+        return caption
+
+    def _on_move(self, _change: object = None) -> None:
+        if self._paused:
+            return
+        try:
+            self.caption = self._update()
+            self.frame = self.draw()
+            self._image.value = png(self.frame)
+        except Exception as error:
+            self._say(f"{type(error).__name__}: {error}", problem=True)
+            raise
+        self._say(self.caption)
+
+    def _say(self, sentence: str, *, problem: bool = False) -> None:
+        mark = "<b>This position failed.</b> " if problem else ""
+        style = "margin: 0; line-height: 1.5"  # a notebook's own paragraphs stand further apart
+        self._caption.value = f'<p role="status" aria-live="polite" style="{style}">{mark}{html.escape(sentence)}</p>'
+
+    def __repr__(self) -> str:
+        return self.caption
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
+        settings = "; ".join(f"{c.description} = {_shown(c)}" for c in self.controls.values())
+        sentence = f"{self.caption} [{settings}; run the cell to move it]"
+        data, metadata = StaticTwin(self.frame, sentence)._repr_mimebundle_()
+        live = super()._repr_mimebundle_(**options)
+        return live | data, metadata
+
+
+def _shown(control: widgets.Widget) -> str:
+    if isinstance(control, widgets.SelectionSlider | widgets.ToggleButtons | widgets.Dropdown):
+        return str(control.label)
+    if isinstance(control.value, bool):
+        return "on" if control.value else "off"
+    return f"{control.value:.6g}" if isinstance(control.value, float) else str(control.value)

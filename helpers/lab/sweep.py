@@ -1,0 +1,111 @@
+"""Try an Explorer over the whole range of its controls: what a reader may do, before a reader does it."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.patches import Patch
+
+from helpers.lab.controls import positions
+
+if TYPE_CHECKING:
+    from helpers.lab.explorer import Explorer
+
+
+class SweepError(AssertionError):
+    """A position of the controls at which an Explorer fails, or a control that moves nothing."""
+
+
+def sweep(explorer: "Explorer", n_random: int = 8) -> int:
+    """Visit both ends and the choices of every control, one at a time, and random positions of all of them.
+
+    At each position: no exception, no NaN in a visible artist, no nan or inf in the caption; at the random ones the
+    picture over the kept background must also equal one drawn anew. Every control must move pixels, at the defaults or
+    at a random position. At the end the defaults must give the first picture and caption again.
+
+    Returns
+    -------
+    int
+        Number of positions visited.
+
+    Raises
+    ------
+    SweepError
+        Naming the position and what went wrong there.
+    """
+    default = explorer.values
+    at_start, caption = _visit_and_redraw(explorer, default)
+    alive, visited = set(), 1
+    rng = np.random.default_rng(0)
+    contexts = [default]
+    for _ in range(n_random):
+        drawn = {name: _random_position(control, rng) for name, control in explorer.controls.items()}
+        _visit_and_redraw(explorer, drawn)
+        contexts.append(drawn)
+        visited += 1
+    for name, control in explorer.controls.items():
+        if len(positions(control)) == 1:
+            alive.add(name)
+        for context in contexts:
+            here, _ = _visit(explorer, context)
+            for value in _tried(control) if context is default else positions(control, limit=2):
+                pixels, _ = _visit(explorer, context | {name: value})
+                visited += 1
+                if not np.array_equal(pixels, here):
+                    alive.add(name)
+            if name in alive:
+                break
+    if dead := sorted(set(explorer.controls) - alive):
+        raise SweepError(f"dead control: moving {', '.join(dead)} changes no pixel")
+    back, caption_back = _visit(explorer, default)
+    if not np.array_equal(back, at_start) or caption_back != caption:
+        raise SweepError("back at the defaults, the picture or the caption is not what it was: update keeps state")
+    return visited
+
+
+def _visit(explorer: "Explorer", values: dict[str, Any]) -> tuple[np.ndarray, str]:
+    try:
+        explorer.set(**values)
+    except Exception as error:
+        raise SweepError(f"at {values}: {type(error).__name__}: {error}") from error
+    if re.search(r"\b(nan|inf)\b", explorer.caption, re.IGNORECASE):
+        raise SweepError(f"at {values}: the caption holds a number that is not finite: {explorer.caption!r}")
+    for axes in explorer.figure.axes:
+        for artist in [*axes.lines, *axes.collections, *axes.images, *axes.patches]:
+            if artist.get_visible() and _has_nan(artist):
+                raise SweepError(f"at {values}: NaN in {artist}")
+    return explorer.frame, explorer.caption
+
+
+def _visit_and_redraw(explorer: "Explorer", values: dict[str, Any]) -> tuple[np.ndarray, str]:
+    frame, caption = _visit(explorer, values)
+    if not np.array_equal(frame, explorer.redraw()):
+        raise SweepError(f"at {values}: the kept background is stale: update changed what a redraw shows differently")
+    return frame, caption
+
+
+def _tried(control: Any) -> list:
+    """Every choice, every point of a slider that has at most 24, and twelve of a longer one."""
+    everything = positions(control, limit=10**6)
+    slider = hasattr(control, "continuous_update")
+    return positions(control, limit=12) if slider and len(everything) > 24 else everything
+
+
+def _has_nan(artist: Artist) -> bool:
+    data = [artist.get_xydata()] if hasattr(artist, "get_xydata") else []
+    if hasattr(artist, "get_array") and artist.get_array() is not None:
+        data.append(artist.get_array())
+    if hasattr(artist, "get_offsets"):
+        data.append(artist.get_offsets())
+    if isinstance(artist, LineCollection | PolyCollection):
+        data.extend(path.vertices for path in artist.get_paths())
+    if isinstance(artist, Patch):
+        data.append(artist.get_patch_transform().transform(artist.get_path().vertices))
+    return any(np.isnan(np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)).any() for values in data)
+
+
+def _random_position(control: Any, rng: np.random.Generator) -> Any:
+    choices = positions(control, limit=10**6)
+    return choices[rng.integers(len(choices))]

@@ -1,0 +1,213 @@
+"""The notebooks as the tests see them: files, headings, code as syntax trees, cells run without a kernel."""
+
+import ast
+import linecache
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from tools.notebooks import ROOT, Notebook
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+LESSONS = [path for path in NOTEBOOKS if not path.name.startswith("00")]
+CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+
+read = cache(Notebook.read)
+
+
+def name(value: object) -> str:
+    """Readable test ids: a notebook's file below notebooks/, a rule's name."""
+    if isinstance(value, Path):
+        return f"solutions/{value.stem}" if value.parent.name == "solutions" else value.stem
+    return getattr(value, "__name__", str(value))
+
+
+# ---------------------------------------------------------------- text
+
+
+def headings(notebook: Notebook) -> list[tuple[int, str, int]]:
+    """Level, text and cell of every heading."""
+    found = [(line.text.partition(" "), line.cell) for line in notebook.lines if line.kind == "heading"]
+    return [(len(marks), title.strip(), cell) for (marks, _, title), cell in found]
+
+
+def markdown(notebook: Notebook) -> list[tuple[int, str]]:
+    """Markdown cells with their index."""
+    return [(k, cell.source) for k, cell in enumerate(notebook.node.cells) if cell.cell_type == "markdown"]
+
+
+def section(notebook: Notebook, title: str) -> str:
+    """Markdown below a heading of level 2, up to the next one."""
+    return "\n".join(line.text for line in notebook.lines if line.section == title and line.kind != "code cell")
+
+
+def texts(output: dict) -> Iterator[str]:
+    """Everything readable in an output."""
+    yield from (value for mime, value in output.get("data", {}).items() if mime.startswith("text/"))
+    yield from (output[key] for key in ("text", "evalue") if key in output)
+
+
+def verdict(notebook: Notebook) -> tuple[str, str] | None:
+    """The overall verdict that lab.claims printed, with its count: ``("partly", "11 of 17")``."""
+    said = "\n".join(text for _, cell in notebook.code for output in cell.outputs for text in texts(output))
+    found = re.search(r"Verdict: \*\*(.+?)\*\* \((\d+ of \d+)", said)
+    return (found[1], found[2]) if found else None
+
+
+# ---------------------------------------------------------------- code
+
+
+def tree(source: str) -> ast.Module:
+    """Syntax tree of a cell; empty when it is not plain Python, which is a rule of its own."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of a name or attribute, "" of anything else."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(node: ast.AST, function: str) -> list[ast.Call]:
+    """Calls of a function by the last part of its name: ``check`` finds ``lab.check(…)`` and ``check(…)``."""
+    found = [node for node in ast.walk(node) if isinstance(node, ast.Call)]
+    return [call for call in found if dotted(call.func).rpartition(".")[2] == function]
+
+
+def cells_that_call(notebook: Notebook, function: str) -> list[tuple[int, list[ast.Call]]]:
+    """Code cells, by index among all cells, with their calls of the function."""
+    return [(k, found) for k, cell in notebook.code if (found := calls(tree(cell.source), function))]
+
+
+def argument(call: ast.Call, place: int, keyword: str) -> ast.expr | None:
+    """An argument of a call, given by place or by keyword."""
+    if len(call.args) > place:
+        return call.args[place]
+    return next((given.value for given in call.keywords if given.arg == keyword), None)
+
+
+def opening(node: ast.AST | None) -> str:
+    """The text a string or an f-string begins with; "" of anything else."""
+    if isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def imports(module: ast.Module) -> set[str]:
+    """Modules a file imports; ``from a import b`` counts as a and as a.b, both with all that they lie in."""
+    found = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            found |= {start, *(f"{start}.{alias.name}" for alias in node.names)}
+    return found | {name.partition(".")[0] for name in found}
+
+
+def global_randomness(module: ast.Module) -> list[str]:
+    """Uses of random numbers that every caller shares."""
+    local = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64"}
+    names = [dotted(node) for node in ast.walk(module) if isinstance(node, ast.Attribute)]
+    legacy = [name for name in names if re.match(r"(np|numpy)\.random\.", name) and name.split(".")[2] not in local]
+    seeds = [name for name in names if name in ("random.seed", "torch.manual_seed", "torch.cuda.manual_seed_all")]
+    return [f"{name} is shared by all code; pass a generator" for name in [*legacy, *seeds]]
+
+
+_COLOUR = re.compile(
+    r"c|cmap|colors?|[efm]c|m[ef]c|ecolor|marker(face|edge)color(alt)?"
+    r"|(edge|face|hatch|label|title|line|gap|background|text)colors?"
+)
+_SETTER = re.compile(r"set_(\w*color|cmap)")
+_PLOT = ("plot", "errorbar", "loglog", "semilogx", "semilogy", "step")
+_FORMAT = re.compile(r"[^\w\s]{0,3}[bgrcmykwC]\d?[^\w\s]{0,3}[.,osvdD^]?")
+
+
+def colour_literals(module: ast.Module) -> list[str]:
+    """Colours and colour maps written as strings: in arguments, dictionaries, setters and format strings."""
+    found: list[str] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.keyword) and _COLOUR.fullmatch(node.arg or ""):
+            found += _strings(node.value)
+        elif isinstance(node, ast.Dict):
+            items = zip(node.keys, node.values, strict=True)
+            found += [text for key, value in items if _COLOUR.fullmatch(opening(key)) for text in _strings(value)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            given = [text for value in node.args for text in _strings(value)]
+            if _SETTER.fullmatch(node.func.attr):
+                found += given
+            elif node.func.attr in _PLOT:
+                found += filter(_FORMAT.fullmatch, given)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"#[0-9a-fA-F]{6}", str(node.value)):
+            found.append(node.value)
+    return [f"the colour {text!r} is typed; take it from lab.style" for text in dict.fromkeys(found) if text != "none"]
+
+
+def _strings(value: ast.expr) -> list[str]:
+    if isinstance(value, ast.Tuple | ast.List):
+        return [text for element in value.elts for text in _strings(element)]
+    if isinstance(value, ast.IfExp):
+        return _strings(value.body) + _strings(value.orelse)
+    return [text] if (text := opening(value)) else []
+
+
+def exercise_functions(notebook: Notebook) -> list[tuple[int, str, ast.FunctionDef]]:
+    """Functions under ``@lab.exercise(spec)``: cell, source of the spec, definition."""
+    return [
+        (k, ast.unparse(call.args[0]), function)
+        for k, cell in notebook.code
+        for function in ast.walk(tree(cell.source))
+        if isinstance(function, ast.FunctionDef)
+        for decorator in function.decorator_list
+        for call in calls(decorator, "exercise")
+    ]
+
+
+# ---------------------------------------------------------------- running cells
+
+
+def setup_cell(notebook: Notebook) -> int:
+    """Index of the code cell under ``## Setup``, in notebooks without that heading of the first code cell."""
+    under = [line.cell for line in notebook.lines if line.kind == "code cell" and line.section == "Setup"]
+    return (under or [k for k, _ in notebook.code])[0]
+
+
+@contextmanager
+def as_in_a_kernel(folder: Path) -> Iterator[None]:
+    """Work in the notebook's folder, its modules importable, prints swallowed, changes of the style undone."""
+    here, path = Path.cwd(), sys.path.copy()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        with mpl.rc_context(), redirect_stdout(StringIO()):
+            yield
+    finally:
+        os.chdir(here)
+        sys.path[:] = path
+
+
+def run_cells(notebook: Notebook, *cells: int) -> tuple[Any, dict[str, Any]]:
+    """Run cells in one fresh namespace; the value of the last one's last expression, and the namespace."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    value = None
+    for k in cells:
+        source, file = notebook.node.cells[k].source, f"<{notebook.at(k)}>"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # for inspect.getsource
+        body = ast.parse(source, file)
+        last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
+        exec(compile(body, file, "exec"), namespace)
+        value = eval(compile(ast.Expression(last.value), file, "eval"), namespace) if last else None
+    return value, namespace
