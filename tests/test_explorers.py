@@ -3,6 +3,7 @@
 Both kinds of cell depend on the setup cell of their notebook only, so that they can be run alone.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from helpers import lab
 from tests import collection as see
 from tests.collection import LESSONS, NOTEBOOKS, SOLUTIONS
-from tools.notebooks import Notebook
+from tools.notebooks import Notebook, nearly_equal
 
 EXPLORERS_PER_LESSON = range(2, 5)
 NOT_RUN = "run the cell to move it]"  # how the sentence of a saved Explorer ends
@@ -27,21 +28,25 @@ def build_explorer(notebook: Notebook, cell: int) -> lab.Explorer:
     return value
 
 
-def saved_sentences(notebook: Notebook, cell: int) -> list[str]:
-    """Sentences of the Explorers among the saved outputs of a cell."""
-    texts = [output.get("data", {}).get("text/plain", "") for output in notebook.node.cells[cell].outputs]
-    return [text for text in texts if text.endswith(NOT_RUN)]
+def saved_twins(notebook: Notebook, cell: int) -> list[dict[str, str]]:
+    """What a reader without a kernel sees of the Explorers of a cell: sentences and pictures."""
+    bundles = [output.get("data", {}) for output in notebook.node.cells[cell].outputs]
+    return [bundle for bundle in bundles if bundle.get("text/plain", "").endswith(NOT_RUN)]
 
 
 def moves_everywhere(notebook: Notebook, cell: int) -> None:
-    """Fail unless the Explorer says at its defaults what is saved, and survives every position of its controls."""
+    """Fail unless the Explorer shows at its defaults what is saved, and survives every position of its controls."""
     with see.as_in_a_kernel(notebook.path.parent):
         try:
             explorer = build_explorer(notebook, cell)
-            now = explorer._repr_mimebundle_()[0]["text/plain"]
-            assert saved_sentences(notebook, cell) == [now], (
-                f"{notebook.at(cell)}: saved sentence\n  {saved_sentences(notebook, cell)}\nbut it now says\n  {now!r}"
+            now = explorer._repr_mimebundle_()[0]
+            saved = saved_twins(notebook, cell)
+            said = [twin["text/plain"] for twin in saved]
+            assert said == [now["text/plain"]], (
+                f"{notebook.at(cell)}: saved sentence\n  {said}\nbut it now says\n  {now['text/plain']!r}"
             )
+            same = nearly_equal(saved[0]["image/png"], base64.b64encode(now["image/png"]).decode())
+            assert same, f"{notebook.at(cell)}: the saved picture is not the one that is drawn now"
             explorer.sweep()
         except Exception as error:
             error.add_note(f"in {notebook.at(cell)}")
@@ -51,7 +56,7 @@ def moves_everywhere(notebook: Notebook, cell: int) -> None:
 def explorers_are_counted(notebook: Notebook) -> None:
     """Fail unless there are two to four, each built where it is shown, one to a cell."""
     built = [cell for cell, calls in see.cells_that_call(notebook, "Explorer") for _ in calls]
-    shown = [cell for cell, _ in notebook.code for _ in saved_sentences(notebook, cell)]
+    shown = [cell for cell, _ in notebook.code for _ in saved_twins(notebook, cell)]
     assert built == shown == sorted(set(built)), f"{notebook.name}: Explorers built in {built} but shown in {shown}"
     assert len(built) in EXPLORERS_PER_LESSON, f"{notebook.name}: has {len(built)} Explorers, should have 2 to 4"
 

@@ -1,5 +1,6 @@
 """Every rule and test of the notebooks is broken on purpose at least once, and must say where and what."""
 
+import base64
 import re
 import shutil
 
@@ -222,7 +223,7 @@ def explorer_fails(lesson, match):
     [
         ("Dead", "dead control: moving n changes no pixel"),
         ("BreaksAtThree", "at {'n': 3}: TypeError"),
-        ("HoldsNaN", "at {'n': 4}: NaN in"),
+        ("HoldsNaN", "at {'n': 4}: NaN or infinity in a Line2D"),
         ("SaysNaN", "at {'n': 4}: the caption holds a number that is not finite"),
         ("Speechless", "at {'n': 5}: TypeError: Speechless.update must return a sentence"),
         ("Remembers", "update keeps state"),
@@ -232,8 +233,11 @@ def test_broken_picture(lesson, picture, said):
     swap("toy.Power, n=", f"toy.{picture}, n=")(lesson.node)
     cell = next(cell for _, cell in lesson.code if f"toy.{picture}" in cell.source)
     with see.as_in_a_kernel(lesson.path.parent):
-        now = explorers.build_explorer(lesson, lesson.node.cells.index(cell))._repr_mimebundle_()[0]["text/plain"]
-    cell.outputs[0].data["text/plain"] = now  # saved as it says itself, so that only the sweep can object
+        now = explorers.build_explorer(lesson, lesson.node.cells.index(cell))._repr_mimebundle_()[0]
+    # Saved as it says and draws itself, so that only the sweep can object.
+    cell.outputs[0].data |= {
+        "text/plain": now["text/plain"], "image/png": base64.b64encode(now["image/png"]).decode()
+    }  # fmt: skip
     explorer_fails(lesson, said)
 
 
@@ -247,8 +251,9 @@ def test_broken_picture(lesson, picture, said):
         ),
         (swap("value=2", "value=int(x * 8)"), "name 'x' is not defined"),
         (swap("value=2", "value=9"), "value must lie in"),
+        (swap("toy.Power, n=", "toy.Renamed, n="), "the saved picture is not the one that is drawn now"),
     ],
-    ids=["stale sentence", "not shown", "needs another cell", "out of range"],
+    ids=["stale sentence", "not shown", "needs another cell", "out of range", "stale picture"],
 )
 def test_broken_explorer_cell(lesson, change, said):
     change(lesson.node)

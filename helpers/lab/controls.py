@@ -60,8 +60,8 @@ def log_slider(
 ) -> widgets.SelectionSlider:  # fmt: skip
     """Slider whose positions grow by a constant factor; whole-numbered when low, high and value are.
 
-    The positions are ``low * base**(k / divisions)`` rounded to three significant digits, always with low, high and
-    value themselves among them, so that each can be set exactly.
+    The positions are ``low * base**(k / divisions)``, rounded to three significant digits unless divisions is 1, always
+    with low, high and value themselves among them, so that each can be set exactly.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def log_slider(
         raise ValueError(f"base must exceed 1 and divisions be at least 1, got base={base}, divisions={divisions}")
     whole = all(isinstance(bound, int) for bound in (low, high, value))
     count = math.ceil(round(divisions * math.log(high / low, base), 9))
-    grid = [float(f"{low * base ** (k / divisions):.3g}") for k in range(count)]
+    exact = [low * base ** (k / divisions) for k in range(count)]
+    grid = exact if divisions == 1 else [float(f"{position:.3g}") for position in exact]
     inside = {round(position) if whole else position for position in grid if low < position < high}
     positions = sorted(inside | {low, high, value})
     return widgets.SelectionSlider(

@@ -48,7 +48,7 @@ class Exercise:
     def __post_init__(self) -> None:
         if not self.properties or self.n_inputs < 1:
             raise ValueError(
-                f"properties and n_inputs must not be empty or 0, got {len(self.properties)} and {self.n_inputs}"
+                f"properties and n_inputs must be at least one each, got {len(self.properties)} and {self.n_inputs}"
             )
 
 

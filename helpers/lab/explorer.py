@@ -58,7 +58,7 @@ class Explorer(widgets.VBox):
         if not controls:
             raise TypeError("an Explorer needs at least one control, got none")
         for name, control in controls.items():
-            if not hasattr(control, "observe"):
+            if not isinstance(control, widgets.ValueWidget):
                 raise TypeError(f"{name} must be a control made by slider, choice, …; got {control!r}")
         self.controls = controls
         self.figure = blank()
@@ -67,6 +67,7 @@ class Explorer(widgets.VBox):
         self._background = None
         self._paused = False
         self.caption = self._update()
+        self._settings = self._describe()
         self.figure.canvas.draw()  # the layout is solved once, with the default caption and ticks in place
         self.figure.set_layout_engine("none")
         self.frame = self.draw()
@@ -123,7 +124,7 @@ class Explorer(widgets.VBox):
         self.set(**self._initial)
 
     def sweep(self, n_random: int = 8) -> int:
-        """Try both ends and the choices of every control and random positions; see `helpers.lab.sweep.sweep`."""
+        """Try every control over its whole range, and random positions of all; see `helpers.lab.sweep.sweep`."""
         return sweep(self, n_random)
 
     def draw(self) -> np.ndarray:
@@ -165,13 +166,17 @@ class Explorer(widgets.VBox):
         if self._paused:
             return
         try:
-            self.caption = self._update()
+            caption = self._update()
             self.frame = self.draw()
             self._image.value = png(self.frame)
         except Exception as error:
             self._say(f"{type(error).__name__}: {error}", problem=True)
             raise
+        self.caption, self._settings = caption, self._describe()  # of the picture that is shown, also after a failure
         self._say(self.caption)
+
+    def _describe(self) -> str:
+        return "; ".join(f"{control.description} = {_shown(control)}" for control in self.controls.values())
 
     def _say(self, sentence: str, *, problem: bool = False) -> None:
         mark = "<b>This position failed.</b> " if problem else ""
@@ -182,8 +187,7 @@ class Explorer(widgets.VBox):
         return self.caption
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        settings = "; ".join(f"{c.description} = {_shown(c)}" for c in self.controls.values())
-        sentence = f"{self.caption} [{settings}; run the cell to move it]"
+        sentence = f"{self.caption} [{self._settings}; run the cell to move it]"
         data, metadata = StaticTwin(self.frame, sentence)._repr_mimebundle_()
         live = super()._repr_mimebundle_(**options)
         return live | data, metadata

@@ -15,6 +15,14 @@ class Power:
         return f"0.5 to the power {n} is {0.5**n:.3g}"
 
 
+class Renamed(Power):
+    """The same sentence below another picture."""
+
+    def __init__(self, figure):
+        super().__init__(figure)
+        self.axes.set_xlabel("a label nobody saved")
+
+
 class Dead(Power):
     def update(self, n):
         return super().update(2)

@@ -95,6 +95,7 @@ def test_slider_refuses(arguments, value, message, refuses):
         (1, 50, {"value": 7, "divisions": 1}, [1, 7, 10, 50]),  # value and high come on top of the grid
         (1, 1000, {"value": 1, "divisions": 1}, [1, 10, 100, 1000]),
         (1, 1000, {"value": 1000, "divisions": 1}, [1, 10, 100, 1000]),
+        (512, 4096, {"value": 512, "base": 2, "divisions": 1}, [512, 1024, 2048, 4096]),  # powers of two stay whole
         (3, 50, {"value": 3, "base": 2, "divisions": 1}, [3, 6, 12, 24, 48, 50]),
         (0.001, 0.01, {"value": 0.01, "divisions": 3}, [0.001, 0.00215, 0.00464, 0.01]),
         (1, 3, {"value": 1, "base": 10, "divisions": 10}, [1, 2, 3]),  # positions that round together appear once

@@ -45,7 +45,7 @@ def refusal(function, **changes):
     [({"properties": {}}, "0 and 20"), ({"n_inputs": 0}, "2 and 0"), ({"n_inputs": -1}, "2 and -1")],
 )
 def test_an_exercise_that_accepts_every_answer_is_refused(changes, got, refuses):
-    with refuses(ValueError, f"properties and n_inputs must not be empty or 0, got {got}"):
+    with refuses(ValueError, f"properties and n_inputs must be at least one each, got {got}"):
         spec(**changes)
 
 

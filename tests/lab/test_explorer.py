@@ -287,6 +287,8 @@ def test_the_next_good_position_recovers():
     explorer, other = explore(), explore()
     with pytest.raises(ValueError, match="too"):
         explorer.set(n=5)
+    twin = explorer._repr_mimebundle_()[0]["text/plain"]  # of the picture that is still shown, not of what failed
+    assert twin == other._repr_mimebundle_()[0]["text/plain"]
     for one in (explorer, other):
         one.set(n=3)
     assert said(explorer) == "the peak is at 1.75"

@@ -281,6 +281,10 @@ class LineNaN(NaN):
         self.line.set_ydata([1, value, 1])
 
 
+class LineInfinite(LineNaN):
+    value = np.inf
+
+
 class AbscissaNaN(NaN):
     kind = "Line2D"
 
@@ -380,6 +384,7 @@ class BarNaN(NaN):
 
 PICTURES = [
     LineNaN,
+    LineInfinite,
     AbscissaNaN,
     ScatterNaN,
     ScatterColourNaN,
@@ -394,7 +399,7 @@ PICTURES += [PolygonNaN, BarNaN]
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_nan_in_an_artist(picture):
-    with pytest.raises(SweepError, match=rf"\Aat {{'n': 4}}: NaN in .*{picture.kind}"):
+    with pytest.raises(SweepError, match=rf"\Aat {{'n': 4}}: NaN or infinity in a {picture.kind}"):
         sweep(explore(picture), 0)
 
 
