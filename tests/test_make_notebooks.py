@@ -132,6 +132,14 @@ def test_a_picture_of_another_size_replaces_the_committed_one():
     assert not tool.nearly_equal(png(small), png(large))
 
 
+@pytest.mark.parametrize(("pixels", "level", "same"), [(19, 100, True), (20, 100, False), (200, 250, True)])
+def test_a_letter_more_is_another_picture(pixels, level, same):
+    blank = np.full((300, 400, 3), 255, np.uint8)
+    drawn = blank.copy()
+    drawn.reshape(-1, 3)[:pixels] = level
+    assert tool.nearly_equal(png(blank), png(drawn)) == same
+
+
 def test_words_are_those_of_the_prose():
     text = "# Two words\n`code` and $x+y$, [a link](https://a.b/c)\n```\nfenced\n```\n$$\nx\n$$\n<b>牛 and *so*</b>"
     notebook = Notebook(tool.ROOT / "00.ipynb", new_notebook(cells=[new_markdown_cell(text), new_code_cell("a = b")]))
