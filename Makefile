@@ -16,8 +16,8 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_inf
 INSTALL = .venv/bin/python -m pip install --disable-pip-version-check
 # Jupyter and Matplotlib keep their files here: the home folder stays clean, and a kernel or an extension from there
 # cannot stand in for the ones that the tests saw.
-INSIDE = IPYTHONDIR="$$PWD/.venv/home/ipython" JUPYTER_CONFIG_DIR="$$PWD/.venv/home/jupyter" \
-	JUPYTER_DATA_DIR="$$PWD/.venv/home/data" MPLCONFIGDIR="$$PWD/.venv/home/matplotlib"
+INSIDE = IPYTHONDIR="$$PWD/.venv/user/ipython" JUPYTER_CONFIG_DIR="$$PWD/.venv/user/jupyter" \
+	JUPYTER_DATA_DIR="$$PWD/.venv/user/data" MPLCONFIGDIR="$$PWD/.venv/user/matplotlib"
 # No list of extensions from the network, no search of the machine for language servers.
 QUIET = --LabApp.extension_manager=readonly --LanguageServerManager.autodetect=False
 # Two workers share the cores; more threads in each would only make them wait for each other.

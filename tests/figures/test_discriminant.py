@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import log_loss
 
 from helpers import discriminant as ld
 from helpers.figures import discriminant as figures
@@ -101,6 +102,18 @@ class TestThreeLines:
         picture.update(separation=2.0, prior=0.5, samples=1000)
         assert picture.clouds.lines["max. likelihood"].get_visible()
 
+    def test_cuts_of_balanced_classes_have_no_minus_before_a_zero(self):
+        caption = figures.ThreeLines(blank()).update(separation=2.0, prior=0.5, samples=1000)
+        assert "within +0.00, total +0.00, least squares +0.00." in caption
+
+    def test_log_loss_is_that_of_the_test_set(self):
+        picture = figures.ThreeLines(blank())
+        caption = picture.update(separation=2.0, prior=0.7, samples=500)
+        w, b = ld.linear_discriminant(ld.ClassMoments.from_data(*picture.train.draw(500, 2.0, 0.7))).to_binary()
+        test, labels = picture.test.draw(20000, 2.0, 0.7)
+        p = 1 / (1 + np.exp(-(test @ w + b)))
+        assert numbers(caption)[-3] == pytest.approx(log_loss(labels, p), abs=6e-4)
+
 
 class TestDeparture:
     @staticmethod
@@ -136,6 +149,16 @@ class TestPeaking:
     def test_the_class_means_take_one_direction_each(self):
         caption = self.picture.update(samples=50, shrinkage=0.0)
         assert "60 of 100 directions show no variance" in caption
+
+    @pytest.mark.parametrize(("samples", "shrinkage"), [(500, 0.0), (500, 0.3), (48, 0.0), (48, 0.3)])
+    def test_condition_number_of_what_is_inverted(self, samples, shrinkage):
+        caption = self.picture.update(samples=samples, shrinkage=shrinkage)
+        features, labels = self.picture.parts[0]
+        W = ld.ClassMoments.from_data(features[:samples], labels[:samples]).within_cov()
+        shrunk = (1 - shrinkage) * W + shrinkage * np.trace(W) / len(W) * np.eye(len(W))
+        values = np.linalg.eigvalsh(shrunk)
+        kept = values[values > 1e-7 * values.mean()]
+        assert numbers(caption)[-1] == pytest.approx(kept.max() / kept.min(), rel=0.06)
 
     def test_shrinkage_lifts_the_smallest_variance(self):
         self.picture.update(samples=50, shrinkage=0.5)
