@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import gamma
 
 from helpers import discriminant as ld
@@ -131,8 +132,8 @@ def _maximum_likelihood(features: Array, labels: Array) -> tuple[Array, float] |
     return (w, b) if info.converged else None
 
 
-def _sigmoid(rule: tuple[Array, float] | None, features: Array) -> Array | None:
-    return None if rule is None else 0.5 * (1 + np.tanh((features @ rule[0] + rule[1]) / 2))
+def _probability(rule: tuple[Array, float] | None, features: Array) -> Array | None:
+    return None if rule is None else expit(features @ rule[0] + rule[1])
 
 
 def _log_loss(rule: tuple[Array, float] | None, features: Array, labels: Array) -> str:
@@ -171,7 +172,7 @@ class ThreeLines:
             "max. likelihood": _maximum_likelihood(features, labels),
         }
         self.clouds.show(features, labels, rules)
-        self.reliability.show({name: _sigmoid(rules[name], test) for name in self.reliability.curves}, test_labels)
+        self.reliability.show({name: _probability(rules[name], test) for name in self.reliability.curves}, test_labels)
 
         difference = features[labels == 1].mean(axis=0) - features[labels == 0].mean(axis=0)
         p1, mahalanobis2 = labels.mean(), float(difference @ rules["within"][0])
@@ -200,7 +201,7 @@ class Departure:
         rules = {"closed form": _binary(features, labels, "within")}
         rules["max. likelihood"] = _maximum_likelihood(features, labels)
         self.clouds.show(features, labels, rules)
-        probabilities = {name: _sigmoid(rule, test) for name, rule in rules.items()}
+        probabilities = {name: _probability(rule, test) for name, rule in rules.items()}
         self.reliability.show(probabilities, test_labels)
         parts = []
         for name, p in probabilities.items():
@@ -324,7 +325,8 @@ class Offset:
         )  # fmt: skip
         _legend_below(figure, left, right)
         self.tables = {
-            name: [self._errors(offset, dtype) for offset in self._OFFSETS] for name, dtype in self._DTYPES.items()
+            name: [self._errors(self._estimates(offset, dtype)) for offset in self._OFFSETS]
+            for name, dtype in self._DTYPES.items()
         }
 
     def _estimates(self, offset: float, dtype: type) -> dict[str, Array]:
@@ -337,14 +339,15 @@ class Offset:
             moments = moments.update(chunk, np.zeros(len(chunk), dtype=int))
         return {"raw sums": raw, "merged moments": moments.within_cov()}
 
-    def _errors(self, offset: float, dtype: type) -> dict[str, float]:
+    def _errors(self, estimates: dict[str, Array]) -> dict[str, float]:
         scale = np.abs(self.truth).max()
-        return {name: float(np.abs(s - self.truth).max() / scale) for name, s in self._estimates(offset, dtype).items()}
+        return {name: float(np.abs(s - self.truth).max() / scale) for name, s in estimates.items()}
 
     def update(self, offset: float, precision: str) -> str:
         """Mark both errors at this offset and draw what is left of the covariance."""
         dtype = self._DTYPES[precision]
-        error, estimates = self._errors(offset, dtype), self._estimates(offset, dtype)
+        estimates = self._estimates(offset, dtype)
+        error = self._errors(estimates)
         for name, curve in self.curves.items():
             errors = np.array([row[name] for row in self.tables[precision]])
             seen = errors > self._FLOOR
