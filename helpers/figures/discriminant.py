@@ -13,6 +13,7 @@ from scipy.stats import gamma
 
 from helpers import discriminant as ld
 from helpers.lab import data, style
+from helpers.lab.figures import legend_below
 
 Array = NDArray[np.float64]
 
@@ -89,15 +90,6 @@ def _draw_line(line: Line2D, rule: tuple[Array, float] | None) -> None:
         line.set_data(*np.column_stack([foot - 60 * along, foot + 60 * along]))
 
 
-def _legend_below(figure: Figure, left: Axes, right: Axes) -> None:
-    """One legend for both panels, where it covers neither."""
-    handles = {
-        label: handle for axes in (right, left) for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.set_figheight(3.9)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
-
-
 class _Reliability:
     """Right panel shared by two pictures: observed frequency against predicted probability."""
 
@@ -157,7 +149,7 @@ class ThreeLines:
         looks = {"within": _WITHIN, "total": _TOTAL, "least squares": _SQUARES, "max. likelihood": _LIKELIHOOD}
         self.clouds = _Clouds(left, 7, looks)
         self.reliability = _Reliability(right, {name: look for name, look in looks.items() if name != "least squares"})
-        _legend_below(figure, left, right)
+        legend_below(figure, right, left)
 
     def update(self, separation: float, prior: float, samples: int) -> str:
         """Refit all four rules and say where the three parallel ones cut."""
@@ -192,7 +184,7 @@ class Departure:
         looks = {"closed form": _WITHIN, "max. likelihood": _LIKELIHOOD}
         self.clouds = _Clouds(left, 13, looks)
         self.reliability = _Reliability(right, looks)
-        _legend_below(figure, left, right)
+        legend_below(figure, right, left)
 
     def update(self, kind: str, amount: float, separation: float, samples: int) -> str:
         """Refit both rules on data that departs by `amount` and compare them on a large test set."""
@@ -323,7 +315,7 @@ class Offset:
             xlim=(-4, 4), ylim=(-4, 4), xlabel="$x_1$ - offset", ylabel="$x_2$ - offset", title="two-sigma ellipse",
             aspect="equal",
         )  # fmt: skip
-        _legend_below(figure, left, right)
+        legend_below(figure, right, left)
         self.tables = {
             name: [self._errors(self._estimates(offset, dtype)) for offset in self._OFFSETS]
             for name, dtype in self._DTYPES.items()

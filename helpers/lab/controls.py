@@ -1,7 +1,9 @@
 """The controls of an Explorer: plain ipywidgets, made in one place so that all of them look and behave alike."""
 
+import html
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import ipywidgets as widgets
@@ -144,6 +146,47 @@ def text(description: str, *, value: str) -> widgets.Text:
     'the film was good'
     """
     return widgets.Text(description=description, value=value, continuous_update=False, style=_STYLE, layout=_WIDTH)
+
+
+class Job(widgets.HBox):
+    """The button of an Explorer for work that takes over a second, and beside it a bar whose place is always kept.
+
+    The bar is HTML's own ``<progress>``, because it tells a screen reader its name and its value; that of ipywidgets
+    tells neither.
+
+    Examples
+    --------
+    >>> [step for step in Job("Train 3 seeds now").progress(range(3), "3 seeds")]
+    [0, 1, 2]
+    """
+
+    def __init__(self, description: str) -> None:
+        self.button = widgets.Button(description=description, icon="play", layout=widgets.Layout(width="auto"))
+        self.bar = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="0", visibility="hidden"))
+        margin = f"0 0 0 calc({DESCRIPTION_WIDTH} + 6px)"  # the button begins where the sliders do
+        # A row of its own; not grid_column, which the page loses again when it sets grid_area to nothing.
+        layout = widgets.Layout(grid_area="auto / 1 / auto / -1", align_items="center", margin=margin)
+        super().__init__([self.button, self.bar], layout=layout)
+
+    def progress(self, iterable: Iterable, description: str, *, total: int | None = None) -> Iterator:
+        """Iterate and move the bar, which is called as `helpers.lab.progress` is; without a total it only swings."""
+        total = total or operator.length_hint(iterable)
+        self._show(description, 0, total)
+        self.bar.layout.visibility = "visible"
+        for done, step in enumerate(iterable, 1):
+            yield step
+            self._show(description, done, total)
+
+    def hide(self) -> None:
+        """Put the bar away."""
+        self.bar.layout.visibility = "hidden"
+
+    def _show(self, description: str, done: int, total: int) -> None:
+        # Whole percents, so that ten thousand steps are not ten thousand messages: an equal value is not sent again.
+        value = f'value="{100 * done // total}"' if total else ""
+        name = html.escape(description)
+        name = f'aria-label="{name}" title="{name}"'
+        self.bar.value = f'<progress style="width: 100%" {name} max="100" {value}></progress>'
 
 
 def positions(control: widgets.Widget, limit: int = 24) -> list:

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.lab.controls import DESCRIPTION_WIDTH, validate
+from helpers.lab.controls import DESCRIPTION_WIDTH, Job, validate
 from helpers.lab.figures import StaticTwin, blank, pixels, png
 from helpers.lab.sweep import sweep
 
@@ -27,19 +27,25 @@ class Explorer(widgets.VBox):
     picture at its defaults. When a control moves, only the artists that lie inside axes are drawn again over a kept
     background; a change of anything else (a limit, a tick, a title) is noticed and the background made anew.
 
+    Work of more than a second goes behind a button: with ``run``, the picture also has a method
+    ``run(progress, **values) -> str`` that does it and returns a caption. ``progress`` is called like
+    `helpers.lab.progress` and moves a bar beside the button; meanwhile nothing else can be pressed or moved.
+
     Parameters
     ----------
     picture : callable, Figure -> Picture
         Usually the class of the picture. It may set the figure's height; the width is that of the collection.
+    run : str, optional
+        What the button says: ``"Train 3 seeds now"``.
     **controls : ipywidgets
         Made by `slider`, `log_slider`, `choice`, `toggle` or `text`; the names are the arguments of ``update``.
 
     Raises
     ------
     TypeError
-        When there is no control or ``update`` does not return a sentence.
+        When there is no control, ``update`` or ``run`` does not return a sentence, or ``run`` has no text or no method.
     Exception
-        Whatever ``update`` raises is shown in place of the caption and raised again, so that a test sees it.
+        Whatever ``update`` or ``run`` raises is shown in place of the caption and raised again, so that a test sees it.
 
     Examples
     --------
@@ -54,19 +60,25 @@ class Explorer(widgets.VBox):
     0.5 to the power 2 is 0.25
     """
 
-    def __init__(self, picture: Callable[[Figure], Picture], **controls: widgets.Widget) -> None:
+    def __init__(
+        self, picture: Callable[[Figure], Picture], *, run: str | None = None, **controls: widgets.Widget
+    ) -> None:
         if not controls:
             raise TypeError("an Explorer needs at least one control, got none")
+        if run is not None and not (isinstance(run, str) and run.strip()):
+            raise TypeError(f"run must be the text of the button, got {run!r}")
         for name, control in controls.items():
             if not isinstance(control, widgets.ValueWidget):
                 raise TypeError(f"{name} must be a control made by slider, choice, …; got {control!r}")
         self.controls = controls
         self.figure = blank()
         self.picture = picture(self.figure)
+        if run is not None and not callable(getattr(self.picture, "run", None)):
+            raise TypeError(f"run={run!r} needs a method {type(self.picture).__name__}.run(progress, **values)")
         self._initial = self.values
         self._background = None
         self._paused = False
-        self.caption = self._update()
+        self.caption = self._sentence("update")
         self._settings = self._describe()
         self.figure.canvas.draw()  # the layout is solved once, with the default caption and ticks in place
         self.figure.set_layout_engine("none")
@@ -92,7 +104,12 @@ class Explorer(widgets.VBox):
             display="grid", grid_template_columns="repeat(auto-fit, minmax(min(100%, 26em), 1fr))", grid_gap="0 1em",
             align_items="center", width="100%", max_width=f"{width}px",
         )  # fmt: skip
-        super().__init__([widgets.Box([*controls.values(), reset], layout=grid), self._image, self._caption])
+        self._movable = [*controls.values(), reset]
+        self.job = None if run is None else Job(run)
+        if self.job is not None:
+            self.job.button.on_click(lambda _: self.run())
+        parts = self._movable if self.job is None else [*self._movable, self.job]
+        super().__init__([widgets.Box(parts, layout=grid), self._image, self._caption])
 
     @property
     def values(self) -> dict[str, Any]:
@@ -122,6 +139,26 @@ class Explorer(widgets.VBox):
     def reset(self) -> None:
         """Put every control back to its default."""
         self.set(**self._initial)
+
+    def run(self) -> None:
+        """Press the button: let the picture do its long work at the present values.
+
+        Raises
+        ------
+        TypeError
+            When the Explorer has no button.
+        """
+        if self.job is None:
+            raise TypeError("there is no button to press: the Explorer was made without run")
+        resting = [*self._movable, self.job.button]
+        for widget in resting:
+            widget.disabled = True
+        try:
+            self._show("run", self.job.progress, failed="The run failed.")
+        finally:
+            self.job.hide()
+            for widget in resting:
+                widget.disabled = False
 
     def sweep(self, n_random: int = 8) -> int:
         """Try every control over its whole range, and random positions of all; see `helpers.lab.sweep.sweep`."""
@@ -156,21 +193,23 @@ class Explorer(widgets.VBox):
             if artist is not None
         ]
 
-    def _update(self) -> str:
-        caption = self.picture.update(**self.values)
+    def _sentence(self, method: str, *given: Any) -> str:
+        caption = getattr(self.picture, method)(*given, **self.values)
         if not isinstance(caption, str) or not caption.strip():
-            raise TypeError(f"{type(self.picture).__name__}.update must return a sentence, got {caption!r}")
+            raise TypeError(f"{type(self.picture).__name__}.{method} must return a sentence, got {caption!r}")
         return caption
 
     def _on_move(self, _change: object = None) -> None:
-        if self._paused:
-            return
+        if not self._paused:
+            self._show("update", failed="This position failed.")
+
+    def _show(self, method: str, *given: Any, failed: str) -> None:
         try:
-            caption = self._update()
+            caption = self._sentence(method, *given)
             self.frame = self.draw()
             self._image.value = png(self.frame)
         except Exception as error:
-            self._say(f"{type(error).__name__}: {error}", problem=True)
+            self._say(f"{type(error).__name__}: {error}", failed)
             raise
         self.caption, self._settings = caption, self._describe()  # of the picture that is shown, also after a failure
         self._say(self.caption)
@@ -178,8 +217,8 @@ class Explorer(widgets.VBox):
     def _describe(self) -> str:
         return "; ".join(f"{control.description} = {_shown(control)}" for control in self.controls.values())
 
-    def _say(self, sentence: str, *, problem: bool = False) -> None:
-        mark = "<b>This position failed.</b> " if problem else ""
+    def _say(self, sentence: str, problem: str = "") -> None:
+        mark = f"<b>{problem}</b> " if problem else ""
         style = "margin: 0; line-height: 1.5"  # a notebook's own paragraphs stand further apart
         self._caption.value = f'<p role="status" aria-live="polite" style="{style}">{mark}{html.escape(sentence)}</p>'
 
@@ -195,7 +234,8 @@ class Explorer(widgets.VBox):
 
 def _shown(control: widgets.Widget) -> str:
     if isinstance(control, widgets.SelectionSlider | widgets.ToggleButtons | widgets.Dropdown):
-        return str(control.label)
+        option = control.options[control.index]  # a SelectionSlider's label is empty until it has moved
+        return str(option[0] if isinstance(option, tuple) else option)
     if isinstance(control.value, bool):
         return "on" if control.value else "off"
     return f"{control.value:.6g}" if isinstance(control.value, float) else str(control.value)

@@ -44,6 +44,32 @@ def subplots(rows: int = 1, columns: int = 1, *, height: float = 3.6, **options:
     return fig, fig.subplots(rows, columns, **options)
 
 
+def legend_below(fig: Figure, *axes: Axes, columns: int | None = None) -> None:
+    """One legend for several panels, below them where it covers none; a label that occurs twice is shown once.
+
+    Parameters
+    ----------
+    fig : Figure
+        Made by `blank` or `subplots`; becomes 0.3 in taller per row of the legend.
+    *axes : Axes
+        The panels.
+    columns : int, optional
+        Entries per row; all in one row by default.
+
+    Examples
+    --------
+    >>> fig, panels = subplots(1, 2)
+    >>> _ = [ax.plot([0, 1], label="the same line") for ax in panels]
+    >>> legend_below(fig, *panels)
+    >>> [text.get_text() for text in fig.legends[0].get_texts()]
+    ['the same line']
+    """
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = columns or len(handles)
+    fig.set_figheight(fig.get_figheight() + 0.3 * -(-len(handles) // columns))
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+
+
 def figure(fig: Figure, caption: str) -> None:
     """Show a figure with its caption in the picture, as ``text/plain`` and as alternative text.
 

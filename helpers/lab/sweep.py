@@ -25,6 +25,7 @@ def sweep(explorer: "Explorer", n_random: int = 8) -> int:
     At each position: no exception, only finite numbers in visible artists, no nan or inf in the caption; at the random
     ones the picture over the kept background must also equal one drawn anew. Every control must move pixels, at the
     defaults or at a random position. At the end the defaults must give the first picture and caption again.
+    Then the button is pressed, where there is one: the same holds for what it shows, and it must move pixels too.
 
     Returns
     -------
@@ -63,7 +64,23 @@ def sweep(explorer: "Explorer", n_random: int = 8) -> int:
     back, caption_back = _visit(explorer, default)
     if not np.array_equal(back, at_start) or caption_back != caption:
         raise SweepError("back at the defaults, the picture or the caption is not what it was: update keeps state")
+    if explorer.job is not None:
+        _press(explorer)
     return visited
+
+
+def _press(explorer: "Explorer") -> None:
+    before = explorer.frame
+    here = f"{explorer.job.button.description!r} at {explorer.values}"
+    try:
+        explorer.run()
+    except Exception as error:
+        raise SweepError(f"{here}: {type(error).__name__}: {error}") from error
+    _finite(explorer, here)
+    if np.array_equal(explorer.frame, before):
+        raise SweepError(f"{here}: changes no pixel")
+    _not_stale(explorer, here)
+    _visit_and_redraw(explorer, explorer.values)  # what the picture keeps of it must survive a move
 
 
 def _visit(explorer: "Explorer", values: dict[str, Any]) -> tuple[np.ndarray, str]:
@@ -71,20 +88,28 @@ def _visit(explorer: "Explorer", values: dict[str, Any]) -> tuple[np.ndarray, st
         explorer.set(**values)
     except Exception as error:
         raise SweepError(f"at {values}: {type(error).__name__}: {error}") from error
-    if re.search(r"\b(nan|inf)\b", explorer.caption, re.IGNORECASE):
-        raise SweepError(f"at {values}: the caption holds a number that is not finite: {explorer.caption!r}")
-    for axes in explorer.figure.axes:
-        for artist in [*axes.lines, *axes.collections, *axes.images, *axes.patches]:
-            if artist.get_visible() and not _is_finite(artist):
-                raise SweepError(f"at {values}: NaN or infinity in a {type(artist).__name__}")
+    _finite(explorer, f"at {values}")
     return explorer.frame, explorer.caption
 
 
+def _finite(explorer: "Explorer", here: str) -> None:
+    if re.search(r"\b(nan|inf)\b", explorer.caption, re.IGNORECASE):
+        raise SweepError(f"{here}: the caption holds a number that is not finite: {explorer.caption!r}")
+    for axes in explorer.figure.axes:
+        for artist in [*axes.lines, *axes.collections, *axes.images, *axes.patches]:
+            if artist.get_visible() and not _is_finite(artist):
+                raise SweepError(f"{here}: NaN or infinity in a {type(artist).__name__}")
+
+
 def _visit_and_redraw(explorer: "Explorer", values: dict[str, Any]) -> tuple[np.ndarray, str]:
-    frame, caption = _visit(explorer, values)
-    if not np.array_equal(frame, explorer.redraw()):
-        raise SweepError(f"at {values}: the kept background is stale: update changed what a redraw shows differently")
-    return frame, caption
+    shown = _visit(explorer, values)
+    _not_stale(explorer, f"at {values}")
+    return shown
+
+
+def _not_stale(explorer: "Explorer", here: str) -> None:
+    if not np.array_equal(explorer.frame, explorer.redraw()):
+        raise SweepError(f"{here}: the kept background is stale: update changed what a redraw shows differently")
 
 
 def _tried(control: Any) -> list:

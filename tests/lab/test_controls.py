@@ -1,10 +1,13 @@
 """Controls: what each factory makes, what it refuses, and the positions at which it is tested."""
 
+from itertools import repeat
+from xml.etree import ElementTree
+
 import ipywidgets as widgets
 import pytest
 
 from helpers.lab import choice, log_slider, slider, text, toggle
-from helpers.lab.controls import DESCRIPTION_WIDTH, positions, validate
+from helpers.lab.controls import DESCRIPTION_WIDTH, Job, positions, validate
 
 CONTROLS = {
     "slider": lambda: slider("s", 0, 4, 1, value=1),
@@ -266,3 +269,55 @@ def test_every_option_of_a_long_list_is_allowed():
     control = choice("s", {str(k): k for k in range(70)})
     for value in range(70):
         assert validate("n", control, value) is None
+
+
+# the bar of long work
+
+
+def bar(job):
+    return ElementTree.fromstring(job.bar.value).attrib
+
+
+def test_every_step_comes_in_order_and_then_the_bar_is_moved():
+    job, seen = Job("Go"), []
+    for step in job.progress("abc", "letters"):
+        seen.append((step, bar(job)["value"], job.bar.layout.visibility))
+    assert seen == [("a", "0", "visible"), ("b", "33", "visible"), ("c", "66", "visible")]
+    assert (bar(job)["value"], bar(job)["max"]) == ("100", "100")
+    job.hide()
+    assert job.bar.layout.visibility == "hidden"
+
+
+def test_nothing_is_shown_or_consumed_before_the_loop():
+    job, steps = Job("Go"), iter("abc")
+    job.progress(steps, "letters")
+    assert job.bar.layout.visibility == "hidden"
+    assert next(steps) == "a"
+
+
+@pytest.mark.parametrize(
+    ("total", "values"), [(None, [None, None]), (8, ["0", "12"]), (2, ["0", "50"]), (0, [None] * 2)]
+)
+def test_a_generator_needs_its_total_or_the_bar_only_swings(total, values):
+    job = Job("Go")
+    steps = job.progress((letter for letter in "abcdefgh"), "letters", total=total)
+    assert [(next(steps), bar(job).get("value"))[1] for _ in range(2)] == values
+
+
+def test_a_total_goes_before_the_length():
+    job = Job("Go")
+    list(job.progress("ab", "letters", total=10))
+    assert bar(job)["value"] == "20"
+
+
+def test_many_steps_are_at_most_a_hundred_and_one_messages():
+    job, sent = Job("Go"), []
+    job.bar.observe(lambda change: sent.append(change.new), names="value")
+    list(job.progress(repeat(0, 5000), "many steps"))
+    assert len(sent) == 101
+
+
+def test_an_error_in_the_loop_goes_through():
+    steps = Job("Go").progress((1 / step for step in (1, 0)), "two steps", total=2)
+    with pytest.raises(ZeroDivisionError):
+        list(steps)

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers.lab import Explorer, choice, log_slider, slider, text, toggle
+from helpers.lab import Explorer, choice, log_slider, progress, slider, text, toggle
 
 
 class Small:
@@ -331,6 +331,190 @@ def test_the_caption_is_text_not_html():
     assert said(explorer) == "2 < 3 & <b>not bold</b>"
 
 
+# long work behind a button
+
+
+class Trained(Line):
+    """A line that keeps the height it was trained to; fails in words when it is trained with n = 4."""
+
+    def build(self):
+        super().build()
+        self.runs, self.each_step, self.trained = [], lambda: None, 0
+
+    def update(self, n, show=True):
+        super().update(n, show)
+        self.line.set_ydata([1, 1 + n / 4, 1 + self.trained])
+        return f"n is {n}, trained to {self.trained}"
+
+    def run(self, progress, n, show=True):
+        self.runs.append((n, show))
+        for k in progress(range(1, 4), '3 <steps> & "more"'):
+            self.each_step()
+            if n == 4:
+                raise ValueError("n = 4 is <too> much & more")
+            self.trained = k * n / 4
+        self.line.set_ydata([1, 1, 1 + self.trained])
+        return f"trained to {self.trained} in 3 steps"
+
+
+def trained(picture=Trained, **controls):
+    default = {"n": slider("height n", 0, 6, 1, value=2), "show": toggle("show", value=True)}
+    return Explorer(picture, run="Train now", **(controls or default))
+
+
+def bar(explorer):
+    """The bar beside the button, read as a browser does: attributes may stand without a value only in HTML."""
+    return ElementTree.fromstring(explorer.job.bar.value).attrib
+
+
+def resting(explorer):
+    """What is disabled on the page, and whether the bar is seen."""
+    controls = explorer.children[0].children[:-1]
+    parts = [*controls, explorer.job.button]
+    return [part.disabled for part in parts], explorer.job.bar.layout.visibility
+
+
+AT_REST, AT_WORK = ([False] * 4, "hidden"), ([True] * 4, "visible")
+
+
+def test_without_run_there_is_no_button_to_press(refuses):
+    explorer = explore(Trained)
+    assert explorer.job is None
+    assert len(explorer.children[0].children) == 3
+    with refuses(TypeError, "there is no button to press: the Explorer was made without run"):
+        explorer.run()
+    assert explorer.picture.runs == []
+
+
+def test_the_button_stands_below_the_controls_with_its_bar_out_of_sight():
+    explorer = trained()
+    *_, reset, job = explorer.children[0].children
+    assert job is explorer.job
+    assert (reset.description, job.button.description) == ("Reset", "Train now")
+    assert job.children == (job.button, job.bar)
+    assert job.layout.grid_area == "auto / 1 / auto / -1"
+    assert (job.button.icon, job.button.layout.width, job.layout.align_items) == ("play", "auto", "center")
+    assert explorer.controls["n"].style.description_width in job.layout.margin  # it begins where the sliders do
+    assert resting(explorer) == AT_REST
+    assert explorer.picture.runs == []
+    assert explorer.caption == "n is 2, trained to 0"
+
+
+def test_pressing_it_runs_at_the_present_values_and_shows_the_result():
+    explorer = trained()
+    explorer.set(n=3, show=True)
+    picture = explorer.frame
+    explorer.job.button.click()
+    assert explorer.picture.runs == [(3, True)]
+    assert explorer.caption == said(explorer) == repr(explorer) == "trained to 2.25 in 3 steps"
+    assert not np.array_equal(on_page(explorer), picture)
+    assert np.array_equal(on_page(explorer), explorer.frame)
+    assert np.array_equal(explorer.frame, explorer.redraw())
+    sentence = "trained to 2.25 in 3 steps [height n = 3; show = on; run the cell to move it]"
+    assert explorer._repr_mimebundle_()[0]["text/plain"] == sentence
+
+
+def test_a_run_is_no_update_and_the_next_move_is():
+    explorer = trained()
+    explorer.run()
+    assert explorer.picture.updates == [(2, True)]
+    explorer.set(n=1)
+    assert explorer.picture.updates == [(2, True), (1, True)]
+    assert explorer.caption == "n is 1, trained to 1.5"  # the picture keeps what it wants to
+    assert explorer.picture.runs == [(2, True)]
+
+
+def test_at_work_nothing_can_be_pressed_and_the_bar_moves():
+    explorer = trained()
+    seen = []
+    explorer.picture.each_step = lambda: seen.append((resting(explorer), bar(explorer)["value"]))
+    explorer.run()
+    assert seen == [(AT_WORK, "0"), (AT_WORK, "33"), (AT_WORK, "66")]
+    assert bar(explorer)["value"] == bar(explorer)["max"] == "100"
+    assert resting(explorer) == AT_REST
+    seen.clear()
+    explorer.run()
+    assert [value for _, value in seen] == ["0", "33", "66"]  # it begins anew
+
+
+def test_the_bar_has_a_name_for_a_screen_reader():
+    explorer = trained()
+    explorer.run()
+    assert ElementTree.fromstring(explorer.job.bar.value).tag == "progress"  # which has its role in every browser
+    assert bar(explorer)["aria-label"] == bar(explorer)["title"] == '3 <steps> & "more"'
+
+
+def test_the_bar_keeps_its_place_when_it_is_not_seen():
+    explorer = trained()
+    layout = explorer.job.bar.layout
+    assert (layout.flex, layout.min_width, layout.display) == ("1 1 0%", "0", None)
+    height = explorer.job.layout.height
+    explorer.picture.each_step = lambda: heights.append((layout.display, layout.height, explorer.job.layout.height))
+    heights = []
+    explorer.run()
+    assert set(heights) == {(None, None, height)}
+
+
+def test_a_failing_run_is_shown_in_words_and_raised_again(refuses):
+    explorer = trained()
+    explorer.set(n=4)
+    picture, twin = on_page(explorer), explorer._repr_mimebundle_()[0]["text/plain"]
+    with refuses(ValueError, "n = 4 is <too> much & more"):
+        explorer.run()
+    assert said(explorer) == "The run failed. ValueError: n = 4 is <too> much & more"
+    assert [part.text for part in paragraph(explorer)] == ["The run failed."]
+    assert np.array_equal(on_page(explorer), picture)
+    assert explorer._repr_mimebundle_()[0]["text/plain"] == twin
+    assert resting(explorer) == AT_REST
+    explorer.set(n=3)
+    assert said(explorer) == "n is 3, trained to 0"
+
+
+def test_a_reader_who_interrupts_it_can_go_on():
+    explorer = trained()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    explorer.picture.each_step = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        explorer.run()
+    assert resting(explorer) == AT_REST
+    assert said(explorer) == "n is 2, trained to 0"
+
+
+@pytest.mark.parametrize("caption", [None, "", " ", 3])
+def test_run_must_return_a_sentence(caption, refuses):
+    class Mute(Trained):
+        def run(self, progress, **values):
+            return caption
+
+    explorer = trained(Mute)
+    with refuses(TypeError, f"Mute.run must return a sentence, got {caption!r}"):
+        explorer.run()
+
+
+@pytest.mark.parametrize("text", ["", "  ", 3, True, toggle("run")])
+def test_run_must_be_the_text_of_the_button(text, refuses):
+    with refuses(TypeError, f"run must be the text of the button, got {text!r}"):
+        Explorer(Trained, run=text, n=slider("n", 0, 6, 1, value=2))
+
+
+@pytest.mark.parametrize("attributes", [{}, {"run": "now"}])
+def test_run_needs_a_method(attributes, refuses):
+    picture = type("Idle", (Line,), attributes)
+    with refuses(TypeError, "run='Train now' needs a method Idle.run(progress, **values)"):
+        trained(picture)
+
+
+def test_progress_is_called_as_that_of_the_lab(shown):
+    """So that a script or a test can let the same method print a bar of its own."""
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    assert Trained(figure).run(progress, n=2) == "trained to 1.5 in 3 steps"
+    assert repr(shown[0]) == '3 <steps> & "more"'
+
+
 # without a kernel
 
 
@@ -365,6 +549,7 @@ def test_the_page_without_a_kernel_shows_the_position_of_every_control():
         small=slider("rate", 0.0, 1e-6, 1e-7, value=3e-7),
         minus=slider("e", -1.0, 1.0, 0.25, value=-0.25),
         log=log_slider("f", 1, 1000, value=100),
+        first=log_slider("lowest", 2, 16, value=2, base=2, divisions=1),
         buttons=choice("g", {"before": 1, "after": 2}),
         menu=choice("h", list("abcde"), value="e"),
         on=toggle("i", value=True),
@@ -372,8 +557,8 @@ def test_the_page_without_a_kernel_shows_the_position_of_every_control():
         words=text("k", value="to be 1.50"),
     )
     assert explorer._repr_mimebundle_()[0]["text/plain"] == (
-        "Fine. [a = 100; b = 0.3; c = 10; d = 0; rate = 3e-07; e = -0.25; f = 100; g = before; h = e; i = on; "
-        "j = off; k = to be 1.50; run the cell to move it]"
+        "Fine. [a = 100; b = 0.3; c = 10; d = 0; rate = 3e-07; e = -0.25; f = 100; lowest = 2; g = before; h = e; "
+        "i = on; j = off; k = to be 1.50; run the cell to move it]"
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib.font_manager import get_font
 from PIL import Image
 
 from helpers.lab import figure, still, subplots
-from helpers.lab.figures import StaticTwin, blank, pixels, png
+from helpers.lab.figures import StaticTwin, blank, legend_below, pixels, png
 
 LONG = (
     "With 400 training rows the closed form reaches a test accuracy that is within the standard error of the maximum "
@@ -218,3 +218,32 @@ def test_still_is_the_picture_at_one_position(shown):
 def test_still_needs_a_caption(refuses):
     with refuses(ValueError, "caption must say what the figure shows, got an empty string"):
         still(Power, n=0)
+
+
+class TestLegendBelow:
+    def labels(self, fig):
+        return [text.get_text() for text in fig.legends[0].get_texts()]
+
+    def test_every_label_once_in_the_order_of_the_panels(self):
+        fig, (left, right) = subplots(1, 2)
+        left.plot([0, 1], label="a")
+        left.plot([0, 1], label="b")
+        right.plot([0, 1], label="b")
+        right.plot([0, 1], label="c")
+        legend_below(fig, left, right)
+        assert self.labels(fig) == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(("columns", "rows"), [(None, 1), (3, 1), (2, 2), (1, 3)])
+    def test_the_figure_grows_by_the_rows_of_the_legend(self, columns, rows):
+        fig, ax = subplots(height=3.0)
+        for label in "abc":
+            ax.plot([0, 1], label=label)
+        legend_below(fig, ax, columns=columns)
+        assert fig.get_figheight() == pytest.approx(3.0 + 0.3 * rows)
+
+    def test_it_covers_no_panel(self):
+        fig, ax = subplots()
+        ax.plot([0, 1], label="a line")
+        legend_below(fig, ax)
+        fig.canvas.draw()
+        assert fig.legends[0].get_window_extent().y1 <= ax.get_tightbbox().y0

@@ -45,6 +45,93 @@ def fails(explorer, message, n_random=8):
     return caught.value
 
 
+# the button
+
+
+class Trained(Sound):
+    """A point whose height is trained; a subclass says how that goes wrong."""
+
+    trained = 0.0
+    runs = 0
+
+    def more(self, n, **values):
+        self.line.set_xdata([1, 2, 3 + self.trained])
+
+    def run(self, progress, n):
+        self.runs += 1
+        for _ in progress(range(3), "3 steps"):
+            self.trained += 1.0
+        return self.result(n)
+
+    def result(self, n):
+        self.line.set_xdata([1, 2, 3 + self.trained])
+        return f"Trained to {self.trained:g}."
+
+
+def press(picture):
+    return Explorer(picture, run="Train now", n=slider("n", 1, 5, 1, value=2))
+
+
+def test_the_button_is_pressed_once_after_all_else():
+    explorer = press(Trained)
+    assert sweep(explorer) == 1 + 8 + 5
+    assert explorer.picture.runs == 1
+    assert explorer.picture.seen[-1] == explorer.values == {"n": 2}
+
+
+def test_a_run_that_fails_is_named():
+    class Failing(Trained):
+        def result(self, n):
+            raise ZeroDivisionError(f"n is {n}")
+
+    error = fails(press(Failing), "'Train now' at {'n': 2}: ZeroDivisionError: n is 2")
+    assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_a_run_that_shows_nothing_is_named():
+    class Dead(Trained):
+        def run(self, progress, n):
+            return "Nothing happened."
+
+    fails(press(Dead), "'Train now' at {'n': 2}: changes no pixel")
+
+
+def test_a_run_that_is_not_finite_is_named():
+    class Vague(Trained):
+        def result(self, n):
+            return "Trained to nan."
+
+    class Broken(Trained):
+        def result(self, n):
+            self.line.set_xdata([1, np.nan, 2])
+            return "Fine."
+
+    here = "'Train now' at {'n': 2}: "
+    fails(press(Vague), here + "the caption holds a number that is not finite: 'Trained to nan.'")
+    fails(press(Broken), here + "NaN or infinity in a Line2D")
+
+
+def test_a_run_that_leaves_a_stale_background_is_named():
+    class Stale(Trained):
+        def result(self, n):
+            self.axes.patch.set_facecolor("red")
+            self.axes.set_axis_on()
+            self.figure.stale = False
+            return super().result(n)
+
+    message = "the kept background is stale: update changed what a redraw shows differently"
+    fails(press(Stale), "'Train now' at {'n': 2}: " + message)
+
+
+def test_a_move_that_fails_after_the_run_is_named():
+    class Spoilt(Trained):
+        def more(self, n, **values):
+            if self.trained:
+                raise ValueError("trained already")
+
+    fails(press(Spoilt), "at {'n': 2}: ValueError: trained already")
+
+
 # sound Explorers
 
 
