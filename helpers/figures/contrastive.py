@@ -36,7 +36,7 @@ class Pull:
 
     DTYPES: ClassVar = list(_DTYPES)
     _GAPS = np.linspace(0, 45, 226)
-    _ROUNDING = 16  # units in the last place: smaller errors are drawn at this level, they differ between processors
+    _ROUNDING = 64  # units in the last place: smaller errors are drawn at this level, they differ between processors
 
     def __init__(self, figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
@@ -50,7 +50,7 @@ class Pull:
         right.axhline(1e-8, color=style.COLORS["black"], linestyle=":", linewidth=1, label="Adam's ε")
         grey = {"color": style.COLORS["grey"], "alpha": 0.18, "linewidth": 0}
         self.reach = [axes.axvspan(0, 1, label="within reach of cosines", **grey) for axes in (left, right)]
-        mark = {"color": style.COLORS["purple"], "linestyle": (0, (1, 1)), "label": "pull is exactly 0 from here"}
+        mark = {"color": style.COLORS["purple"], "linestyle": (0, (1, 1)), "label": "pull is 0 from here at the latest"}
         self.threshold = [axes.axvline(0, **mark) for axes in (left, right)]
         left.set(
             yscale="log", ylim=(1e-16, 9), ylabel="largest relative error up to this gap",
@@ -91,9 +91,9 @@ class Pull:
         reach = 2 / temperature
         blind = max(0.0, 1 - threshold / reach)
         return (
-            f"Positive at cosine 1, {batch - 1} negatives at 0: gap {gap:.3g}, ξ = {xi:.2g}, "
-            f"InfoNCE = {np.log1p(xi):.2g}. In {precision} cross entropy's pull is 0 beyond a gap of {threshold:.1f}; "
-            f"cosines reach {reach:.3g}, so "
+            f"Positive at cosine 1, {batch - 1} negative{'s' if batch > 2 else ''} at 0: gap {gap:.3g}, ξ = {xi:.2g}, "
+            f"InfoNCE = {np.log1p(xi):.2g}. In {precision} cross entropy's pull is 0 beyond a gap of "
+            f"{threshold:.1f}, if not before; cosines reach {reach:.3g}, so "
             + (f"{blind:.0%} of their range is without pull." if blind > 0 else "no score they can give is that far.")
         )
 

@@ -7,7 +7,7 @@ from helpers.lab.controls import choice, log_slider, slider, text, toggle
 from helpers.lab.environment import self_test
 from helpers.lab.exercises import Exercise, WrongAnswer, exercise
 from helpers.lab.explorer import Explorer
-from helpers.lab.figures import figure, still, subplots
+from helpers.lab.figures import figure, legend_below, still, subplots
 from helpers.lab.progress import progress
 from helpers.lab.source import show_source
 
@@ -22,6 +22,7 @@ __all__ = [
     "data",
     "exercise",
     "figure",
+    "legend_below",
     "log_slider",
     "progress",
     "self_test",

@@ -25,14 +25,20 @@ def share(values):
 
 WRONG = [
     (exercises.smallest_cosine_gap, "the gap of the scores",
-     lambda temperature, negatives: math.log(negatives * 2**24), "no pull"),
+     lambda temperature, negatives: math.log(negatives * 2**24), "equation \\(4\\)"),
     (exercises.smallest_cosine_gap, "23 stored bits instead of 24",
-     lambda temperature, negatives: temperature * math.log(negatives * 2**23), "no pull"),
+     lambda temperature, negatives: temperature * math.log(negatives * 2**23), "equation \\(4\\)"),
     (exercises.smallest_cosine_gap, "the positive counted as a negative",
-     lambda temperature, negatives: temperature * math.log((negatives + 1) * 2**24), "no pull"),
+     lambda temperature, negatives: temperature * math.log((negatives + 1) * 2**24), "equation \\(4\\)"),
     (exercises.find_the_bug, "the bug left in", multiplied_away, "minus the score of the positive"),
     (exercises.find_the_bug, "the positive left in the sum",
      lambda scores, target: cl.info_nce(scores, target, reduction="none"), "minus the score of the positive"),
+    (exercises.find_the_bug, "from the rounded InfoNCE",
+     lambda scores, target: torch.expm1(torch.nn.functional.cross_entropy(scores, target, reduction="none")).log(),
+     "minus the score of the positive"),
+    (exercises.find_the_bug, "exponentials before the sum",
+     lambda scores, target: (scores.exp().scatter(1, target[:, None], 0.0).sum(1)).log()
+     - scores.gather(1, target[:, None])[:, 0], "minus the score of the positive"),
     (exercises.find_the_bug, "the mean instead of the rows",
      lambda scores, target: cl.flat_nce(scores, target), "one number per row"),
     (exercises.anchor_weights, "the two exchanged",
@@ -63,3 +69,9 @@ def test_every_exercise_has_two_wrong_answers():
     for spec, *_ in WRONG:
         count[id(spec)] += 1
     assert min(count.values()) >= 2
+
+
+def test_weights_may_be_arrays():
+    exercise(exercises.anchor_weights)(
+        lambda xi: (share(xi / (1 + xi)).numpy(), torch.full_like(xi, 1 / len(xi)).numpy())
+    )
