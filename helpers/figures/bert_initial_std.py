@@ -39,7 +39,7 @@ class InitialStd:
     """
 
     WIDTH, TOWERS = 128, 3
-    _GRID = np.geomspace(0.004, 0.25, 61)
+    _REACH = 1.1  # the theory rests on nearly equal scores: up to about 1/√d
     _CURVES: ClassVar = {
         "identity_weight": ("identity weight", style.series(0)),
         "token_correlation": ("token cosine", style.series(1)),
@@ -56,7 +56,7 @@ class InitialStd:
         self.here = left.axvline(1, linestyle="-", label="chosen std", **_BLACK)
         self.usual = left.axvline(1, linestyle="--", label="1/√d", **_GREY)
         left.set(
-            xscale="log", yscale="log", xlim=(0.004, 0.25), ylim=(1e-6, 1e4), title="variance of a branch's output",
+            xscale="log", yscale="log", xlim=(0.004, 0.1), ylim=(1e-6, 1e2), title="variance of a branch's output",
             xlabel="real standard deviation of the weights", ylabel="$E F(x)^2$",
         )  # fmt: skip
         self.curves, self.points = {}, {}
@@ -75,10 +75,11 @@ class InitialStd:
         for points in self.points.values():
             points.set_data([], [])
         sizes = width, 4 * width, tokens
-        both = np.array([rs.branch_variance(s, *sizes) for s in self._GRID])
+        grid = np.geomspace(0.004, self._REACH * width**-0.5, 61)
+        both = np.array([rs.branch_variance(s, *sizes) for s in grid])
         for line, values in zip(self.branches, both.T[::-1], strict=True):
-            line.set_data(self._GRID, values)
-        self.guide.set_data(self._GRID, width**2 * self._GRID**4)
+            line.set_data(grid, values)
+        self.guide.set_data(grid, width**2 * grid**4)
         self.here.set_xdata([std, std])
         self.usual.set_xdata([width**-0.5, width**-0.5])
         found = self.theory(std, layers, width, tokens, placement)
@@ -86,10 +87,12 @@ class InitialStd:
             seen = found[name] > 1e-6  # far below the axis
             line.set_data(np.linspace(0, 1, 2 * layers + 1)[seen], found[name][seen])
         attention, feed_forward = rs.branch_variance(std, *sizes)
+        beyond = "Too large for the theory: scores differ." if std * width**0.5 > self._REACH else ""
         return (
             f"std {std:.3g} = {std * width**0.5:.2f}/√d. Branch variance: feed-forward {_short(feed_forward)}, "
-            f"attention {_short(attention)}. After {2 * layers} branches, {placement}-norm: {self._ends(found)}."
-        )
+            f"attention {_short(attention)}. After {2 * layers} branches, {placement}-norm: {self._ends(found)}. "
+            f"{beyond}"
+        ).rstrip()
 
     @staticmethod
     def theory(std: float, layers: int, width: int, tokens: int, placement: str) -> dict[str, Array]:

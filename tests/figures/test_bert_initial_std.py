@@ -44,7 +44,7 @@ class TestInitialStd:
         for k in (0, 30, 60):
             assert feed_forward[k, 1] == pytest.approx(gelu_branch(feed_forward[k, 0], 768), rel=1e-6)
         np.testing.assert_allclose(attention[:, 1], (768 * attention[:, 0] ** 2) ** 2 / 128)
-        assert (feed_forward[0, 0], feed_forward[-1, 0]) == pytest.approx((0.004, 0.25))
+        assert (feed_forward[0, 0], feed_forward[-1, 0]) == pytest.approx((0.004, 1.1 / 768**0.5))
 
     def test_guide_is_the_fourth_power_that_small_branches_touch(self, picture):
         picture.update(**BERT)
@@ -65,6 +65,12 @@ class TestInitialStd:
         assert attention == pytest.approx((768 * 0.0175925**2) ** 2 / 128, abs=6e-6)
         assert (identity, cosine, gradient, apart) == (0.64, 0.1, 1.0, 1.0)
         assert "post-norm" in caption
+        assert "theory" not in caption
+
+    @pytest.mark.parametrize(("share", "beyond"), [(1.0, False), (1.2, True)])
+    def test_says_where_the_theory_ends(self, picture, share, beyond):
+        caption = picture.update(**BERT | {"std": share / 768**0.5})
+        assert caption.endswith(" Too large for the theory: scores differ.") is beyond
 
     def test_curves_span_the_tower_and_start_at_one(self, picture):
         picture.update(**BERT)
@@ -275,7 +281,9 @@ class TestWarmUp:
         stuck, warm = (picture.sweep.row("warm-up", placement="post", warmup=warmup) for warmup in (0, 100))
         assert min(stuck["final"]) > 1.9
         assert max(warm["final"]) < 1.4
-        assert np.array(stuck["cosine"])[:, 4:].mean() > 0.9 > 0.5 > np.array(warm["cosine"])[:, -1].max()
+        cosine = np.array(warm["cosine"])
+        assert np.array(stuck["cosine"])[:, 4:].mean() > 0.9 > 0.5 > cosine[:, -1].max()
+        assert cosine.max(axis=1).min() > 0.8  # they align, too, and part
 
 
 def test_gains_are_drawn_as_bars():
@@ -295,7 +303,7 @@ FURNITURE = {
         ["feed-forward", "attention", "fourth power", "chosen std", "1/√d", "identity weight", "token cosine",
          "gradient", "gradient, zero-sum"],
         [("variance of a branch's output", "real standard deviation of the weights", "$E F(x)^2$", "log", "log",
-          (0.004, 0.25), (1e-6, 1e4)),
+          (0.004, 0.1), (1e-6, 1e2)),
          ("along the tower", "height $l/L$ (input 0, output 1)", "relative to 1", "linear", "log",
           (-0.02, 1.02), (1e-4, 1e2))],
     ),
