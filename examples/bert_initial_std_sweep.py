@@ -7,21 +7,16 @@ Results are written after every row, and rows that the file already holds are no
 weights and data alike: rows that differ in the learning rate alone start from the same weights and see the same text.
 """
 
-import argparse
-import json
 import math
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from helpers import residual as rs
 from helpers.initialization import truncated_normal_variance
+from helpers.lab.stored import command_line, fill
 
-OUT = Path(__file__).parents[1] / "helpers/stored/bert_initial_std_sweep.json"
 WIDTH, HEADS, BATCH = 64, 4, 32
 BERT = 0.02 * math.sqrt(768 * truncated_normal_variance())  # BERT-base's real standard deviation times the root of 768
 GROUP = 5  # steps whose losses are averaged before they are stored
@@ -166,36 +161,16 @@ def tower(settings: dict) -> dict:
     return found | {"gradient_zero_sum": rounded(apart["gradient_norm"], 5)}
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    """One line per row, and never half a file."""
-    head = {
+def main(given: list[str] | None = None) -> None:
+    out, quick = command_line("bert_initial_std_sweep", __doc__, given)
+    common = {
         "model": {"width": WIDTH, "heads": HEADS, "batch": BATCH},
         "group": GROUP,
         "snr_steps": SNR_STEPS,
         "pretrained": PRETRAINED,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "threads": torch.get_num_threads(),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + lines + "\n ]\n}\n", encoding="utf-8")
-    part.replace(path)
-
-
-def main(given: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few steps of every kind of row")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args(given)
-    if options.quick and options.out == OUT:
-        parser.error("--quick needs --out: it would overwrite the stored table")
-    stored = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    rows = []
-    for settings in tqdm(quick_cells() if options.quick else cells(), desc="rows", unit="row"):
-        rows.append(next((row for row in stored if row["settings"] == settings), None) or train(settings))
-        write(options.out, rows + [row for row in stored if row not in rows])
-    write(options.out, rows)
+    fill(out, quick_cells() if quick else cells(), train, common)
 
 
 if __name__ == "__main__":

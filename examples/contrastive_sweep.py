@@ -7,22 +7,16 @@ Results are written after every row, and rows that the file already holds are no
 batch size and strength have seen the same views from the same start: compare them seed by seed.
 """
 
-import argparse
-import json
-import platform
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.datasets import load_digits
-from tqdm import tqdm
 
 from helpers.contrastive import digits_split, encoder_accuracies, train_encoders
+from helpers.lab.stored import command_line, fill
 
-OUT = Path(__file__).parents[1] / "helpers/stored/contrastive_sweep.json"
 DEFAULTS = {
     "temperature": 0.1,
     "learning_rate": 1e-3,
@@ -130,44 +124,17 @@ def baselines(data: tuple) -> dict:
     }
 
 
-def write(path: Path, rows: list[dict], compared: dict) -> None:
-    """One line per row, and never half a file."""
-    head = {
+def main(given: list[str] | None = None) -> None:
+    out, quick = command_line("contrastive_sweep", __doc__, given)
+    data = digits_split(*load_digits(return_X_y=True))
+    common = {
         "data": "digits of scikit-learn over 16; 1297 to train, 500 to test, stratified, random_state 0",
         "metric": METRIC,
         "quantiles": QUANTILES,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-        "baselines": compared,
+        "baselines": baselines(data),
         "threads": torch.get_num_threads(),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    text = json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + lines + "\n ]\n}\n"
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def main(given: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few steps of every kind of row")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args(given)
-    if options.quick and options.out == OUT:
-        parser.error("--quick needs --out: it would overwrite the stored table")
-
-    stored = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    data, rows = digits_split(*load_digits(return_X_y=True)), []
-    compared = baselines(data)
-    for settings in tqdm(quick_cells() if options.quick else cells(), desc="rows", unit="row"):
-        rows.append(next((row for row in stored if row["settings"] == settings), None) or train(settings, data))
-        write(options.out, rows + [row for row in stored if row not in rows], compared)
-    write(options.out, rows, compared)
+    fill(out, quick_cells() if quick else cells(), lambda settings: train(settings, data), common)
 
 
 if __name__ == "__main__":

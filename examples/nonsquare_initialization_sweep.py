@@ -7,21 +7,14 @@ Results are written after every row, and rows that the file already holds are no
 section have seen the same batches and, seed by seed, the same random numbers: compare them in pairs.
 """
 
-import argparse
-import json
 import math
-import platform
 import time
-from pathlib import Path
 
-import numpy as np
-import sklearn
 import torch
-from tqdm import tqdm
 
+from helpers.lab.stored import command_line, fill
 from helpers.nonsquare_training import SCHEMES, digits_split, network_losses, network_outputs, train_networks
 
-OUT = Path(__file__).parents[1] / "helpers/stored/nonsquare_initialization_sweep.json"
 SHOWN = ("fan_in", "Xavier", "geometric", "orthogonal")  # trained at every depth
 BLOCK = 8  # steps that one number of a stored loss curve is the mean of
 FIRST_STEPS = 5  # whose losses, in float64 and for seed 0 alone, tell whether a stored row is still what the code does
@@ -109,40 +102,15 @@ def train(settings: dict, data: tuple) -> dict:
     return row | {"seconds": round(time.perf_counter() - start, 2)}
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    """One line per row, and never half a file."""
-    head = {
+def main(given: list[str] | None = None) -> None:
+    out, quick = command_line("nonsquare_initialization_sweep", __doc__, given)
+    data = digits_split()
+    common = {
         "data": "digits of scikit-learn, mean image subtracted, second moment 1; 1347 to train on, 450 to test",
         "steps_per_loss": BLOCK,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
         "threads": torch.get_num_threads(),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + lines + "\n ]\n}\n", encoding="utf-8")
-    part.replace(path)
-
-
-def main(given: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one row of every section, two seeds, one epoch")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args(given)
-    if options.quick and options.out == OUT:
-        parser.error("--quick needs --out: it would overwrite the stored table")
-
-    stored = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    data, rows = digits_split(), []
-    for settings in tqdm(quick_cells() if options.quick else cells(), desc="rows", unit="row"):
-        rows.append(next((row for row in stored if row["settings"] == settings), None) or train(settings, data))
-        write(options.out, rows + [row for row in stored if row not in rows])
-    write(options.out, rows)
+    fill(out, quick_cells() if quick else cells(), lambda settings: train(settings, data), common)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,17 @@ Results are written after every row, and rows that the file already holds are no
 seed see the same batches: compare them seed by seed.
 """
 
-import argparse
-import json
-import platform
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from helpers.initialization import truncated_normal_variance
+from helpers.lab.stored import command_line, fill
 from helpers.residual import AlphaSchedule, MaskedLanguageModel, PermutationChain, train_mlm
 
-OUT = Path(__file__).parents[1] / "helpers/stored/transformer_initialization_sweep.json"
 VOCAB, LENGTH, D_MODEL = 16, 8, 64
 DEFAULTS = {"layers": 4, "heads": 1, "lr": 1e-3, "warmup": 0, "alpha_steps": None, "steps": 200, "seeds": 5}
 BLOCK = 10  # steps over which a stored loss is averaged
@@ -90,36 +85,18 @@ def train(settings: dict) -> dict:
     return row | {"seconds": round(time.perf_counter() - start, 1)}
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    """One line per row, and never half a file."""
-    head = {
-        "data": f"PermutationChain({VOCAB}, noise 0.1, seed 0), {LENGTH} tokens, batches of 32, 15 % masks, Adam",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "threads": torch.get_num_threads(),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
-    }
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    text = json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + lines + "\n ]\n}\n"
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def main(given: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="20 steps of two seeds of every row")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args(given)
-    if options.quick and options.out == OUT:
-        parser.error("--quick needs --out: it would overwrite the stored table")
-
-    wanted = [row | {"seeds": 2, "steps": 20} for row in cells()] if options.quick else cells()
-    stored = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    rows = []
-    for settings in tqdm(wanted, desc="rows", unit="row"):
-        rows.append(next((row for row in stored if row["settings"] == settings), None) or train(settings))
-        write(options.out, rows + [row for row in stored if row not in rows])
-    write(options.out, rows)
+    out, quick = command_line("transformer_initialization_sweep", __doc__, given)
+    common = {
+        "data": f"PermutationChain({VOCAB}, noise 0.1, seed 0), {LENGTH} tokens, batches of 32, 15 % masks, Adam",
+        "threads": torch.get_num_threads(),
+    }
+    fill(
+        out,
+        [row | {"seeds": 2, "steps": 20} for row in cells()] if quick else cells(),
+        train,
+        common,
+    )
 
 
 if __name__ == "__main__":

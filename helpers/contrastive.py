@@ -23,7 +23,14 @@ from helpers.contrastive_losses import (
     zero_gradient_gap,
 )
 from helpers.contrastive_parallel import all_gather_with_grad, distributed_nt_xent_scores, grad_cache_backward
-from helpers.contrastive_training import Encoders, Training, augment, train_encoders, two_view_augment
+from helpers.contrastive_training import (
+    Encoders,
+    Training,
+    augment,
+    train_encoders,
+    train_three_vectors,
+    two_view_augment,
+)
 
 __all__ = [
     "Encoders",
@@ -48,6 +55,7 @@ __all__ = [
     "log_xi",
     "nt_xent_scores",
     "train_encoders",
+    "train_three_vectors",
     "two_view_augment",
     "unit_rows",
     "zero_gradient_gap",

@@ -188,6 +188,52 @@ def train_encoders(
     return Training(encoders, losses, log10_xi)
 
 
+def train_three_vectors(
+    temperature: float,
+    optimizer: str = "Adam",
+    adam_eps: float = 1e-8,
+    *,
+    steps: int = 200,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Cosines of an anchor with its positive and its one negative before each step [steps, 3, 2], all three trained.
+
+    The vectors start at cosines 0.9 and 0, the positive orthogonal to the negative, and are normalised in every step.
+    The middle dimension is that of the losses, the first three of `LOSSES`: cross entropy, exact InfoNCE, FlatNCE.
+
+    Parameters
+    ----------
+    temperature, adam_eps : > 0. steps : >= 0.
+    optimizer : "Adam" with learning rate 0.02, or "SGD" with 0.004 and no momentum. dtype : of everything.
+
+    Raises
+    ------
+    ValueError : any of these out of its range.
+
+    >>> train_three_vectors(0.1, steps=1).tolist()[0][0] == [torch.tensor(0.9).item(), 0.0]
+    True
+    """
+    checked_number("temperature", temperature, "a finite number > 0", lambda number: 0 < number < math.inf)
+    checked_number("adam_eps", adam_eps, "a finite number > 0", lambda number: 0 < number < math.inf)
+    checked_choice("optimizer", optimizer, "Adam", "SGD")
+    start = ((1.0, 0.0, 0.0), (0.9, math.sqrt(1 - 0.9**2), 0.0), (0.0, 0.0, 1.0))
+    vectors = torch.tensor(start, dtype=dtype).repeat(3, 1, 1).requires_grad_()
+    if optimizer == "Adam":
+        descent: torch.optim.Optimizer = torch.optim.Adam([vectors], lr=0.02, eps=adam_eps)
+    else:
+        descent = torch.optim.SGD([vectors], lr=4e-3)
+    path = torch.empty(checked_integer("steps", steps, 0), 3, 2, dtype=dtype)
+    for step in range(steps):
+        unit = F.normalize(vectors, dim=2)
+        cosines = (unit[:, :1] * unit[:, 1:]).sum(2)
+        path[step] = cosines.detach()
+        value = sum(_loss(name, row[None, None]) for name, row in zip(LOSSES[:3], cosines / temperature, strict=True))
+        descent.zero_grad()
+        value.sum().backward()
+        descent.step()
+    return path
+
+
 def _start(seed: int, dtype: torch.dtype) -> list[Tensor]:
     """The four weights, uniform with variance 2/inputs (He et al. 2015), then the four biases, 0."""
     generator = torch.Generator().manual_seed(3 * seed)

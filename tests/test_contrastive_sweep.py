@@ -1,6 +1,5 @@
 """The stored table: the script's settings, complete rows, and losses that the code of today still gives."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from helpers.contrastive_evaluation import digits_split
+from tests.example_scripts import load
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "helpers/stored/contrastive_sweep.json"
@@ -16,10 +16,7 @@ STORED = ROOT / "helpers/stored/contrastive_sweep.json"
 
 @pytest.fixture(scope="module")
 def sweep():
-    spec = importlib.util.spec_from_file_location("contrastive_sweep", ROOT / "examples/contrastive_sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("contrastive_sweep")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +95,7 @@ def test_arguments_are_those_of_training(sweep):
     assert sweep.arguments(sweep.cells()[0])["score_dtype"] is None
 
 
-def test_quick_sweep_writes_resumes_and_renews(sweep, monkeypatch, tmp_path, capsys):
+def test_quick_sweep_writes_every_kind_of_row(sweep, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sweep, "baselines", lambda data: {})  # its own test is below
     out = tmp_path / "table.json"
     sweep.main(["--quick", "--out", str(out)])
@@ -107,35 +104,6 @@ def test_quick_sweep_writes_resumes_and_renews(sweep, monkeypatch, tmp_path, cap
     assert {row["settings"]["section"] for row in first["rows"]} == {row["section"] for row in sweep.cells()}
     assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
     assert "8/8" in capsys.readouterr().err
-
-    first["rows"][3]["settings"]["steps"] = 11  # a row of an older script is trained again, the others are kept
-    for row in first["rows"]:
-        row["knn"] = [0.0, 0.0]
-    out.write_text(json.dumps(first), encoding="utf-8")
-    sweep.main(["--quick", "--out", str(out)])
-    again = json.loads(out.read_text(encoding="utf-8"))
-    assert [row["settings"] for row in again["rows"]] == sweep.quick_cells()
-    assert [row["knn"] == [0.0, 0.0] for row in again["rows"]] == [k != 3 for k in range(8)]
-
-
-def test_an_interrupted_sweep_keeps_its_rows(sweep, monkeypatch, tmp_path):
-    def interrupted(settings, data):
-        if settings["section"] != "same steps":
-            raise KeyboardInterrupt
-        return {"settings": settings, "seconds": 1.0}
-
-    monkeypatch.setattr(sweep, "baselines", lambda data: {})
-    monkeypatch.setattr(sweep, "train", interrupted)
-    out = tmp_path / "table.json"
-    with pytest.raises(KeyboardInterrupt):
-        sweep.main(["--quick", "--out", str(out)])
-    assert [row["settings"] for row in json.loads(out.read_text())["rows"]] == sweep.quick_cells()[:3]
-
-
-def test_quick_never_overwrites_the_stored_table(sweep, capsys):
-    with pytest.raises(SystemExit):
-        sweep.main(["--quick"])
-    assert "--quick needs --out" in capsys.readouterr().err
 
 
 def test_baselines_are_reproduced(sweep, table, data):

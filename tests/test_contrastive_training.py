@@ -16,6 +16,7 @@ from helpers.contrastive_training import (
     LOSSES,
     augment,
     train_encoders,
+    train_three_vectors,
     two_view_augment,
 )
 from helpers.lab import data
@@ -354,3 +355,41 @@ def test_training_refuses(change, message):
     train_encoders(**good)
     with pytest.raises(ValueError, match=f"^{message}$"):
         train_encoders(**good | change)
+
+
+# ---------------------------------------------------------------- three vectors
+
+
+def test_first_step_of_three_vectors_by_hand():
+    """d loss / d cosine is -p/τ and p/τ; vectors move along the sphere; FlatNCE has p = 1."""
+    path = train_three_vectors(0.5, "SGD", steps=2, dtype=DOUBLE).numpy()
+    z, y, n = np.array([[1, 0, 0], [0.9, math.sqrt(0.19), 0], [0, 0, 1]])
+    p = 1 / (1 + math.exp(0.9 / 0.5))
+    for loss, pull in enumerate((p, p, 1.0)):
+        assert path[0, loss] == pytest.approx([0.9, 0])
+        rate = 4e-3 * pull / 0.5
+        moved = [z + rate * (y - 0.9 * z - n), y + rate * (z - 0.9 * y), n - rate * z]
+        a, b, c = (row / np.linalg.norm(row) for row in moved)
+        np.testing.assert_allclose(path[1, loss], [a @ b, a @ c], rtol=0, atol=1e-9)
+
+
+def test_adam_moves_three_vectors_unless_epsilon_swallows_the_gradient():
+    still = train_three_vectors(0.03, adam_eps=1e-2, steps=30, dtype=DOUBLE)
+    moved = train_three_vectors(0.03, adam_eps=1e-16, steps=30, dtype=DOUBLE)
+    assert torch.allclose(still[-1, :2], still[0, :2], atol=1e-6)
+    assert (moved[-1, :2, 0] > 0.95).all()
+    assert train_three_vectors(0.03, steps=3).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be a finite number > 0, got 0.0"),
+        ({"adam_eps": -1.0}, "adam_eps must be a finite number > 0, got -1.0"),
+        ({"optimizer": "RMSprop"}, r"optimizer must be one of \('Adam', 'SGD'\), got 'RMSprop'"),
+        ({"steps": -1}, "steps must be an integer >= 0, got -1"),
+    ],
+)
+def test_three_vectors_refuse(change, message):
+    with pytest.raises(ValueError, match=message):
+        train_three_vectors(**({"temperature": 0.1} | change))

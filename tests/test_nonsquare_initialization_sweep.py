@@ -1,6 +1,5 @@
 """The stored table of notebook 06: the script's settings, whole rows, and losses that the code of today still gives."""
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -9,18 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.example_scripts import load
+
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "helpers/stored/nonsquare_initialization_sweep.json"
 
 
 @pytest.fixture(scope="module")
 def sweep():
-    spec = importlib.util.spec_from_file_location(
-        "nonsquare_initialization_sweep", ROOT / "examples/nonsquare_initialization_sweep.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("nonsquare_initialization_sweep")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +92,7 @@ def test_numbers_that_are_not_finite_are_stored_as_none(sweep):
     assert sweep.finite(torch.tensor([0.123456, math.nan, math.inf])) == [0.1235, None, None]
 
 
-def test_quick_sweep_writes_resumes_and_renews(sweep, tmp_path, capsys, monkeypatch):
+def test_quick_sweep_writes_every_kind_of_row(sweep, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sweep, "FIRST_STEPS", 1)
     short = {"widths": [64, 16, 10]}
     quick = [row | (short if row["section"] != "autoencoder" else {}) for row in sweep.quick_cells()]
@@ -109,22 +105,8 @@ def test_quick_sweep_writes_resumes_and_renews(sweep, tmp_path, capsys, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
     assert "4/4" in capsys.readouterr().err
 
-    first["rows"][2]["settings"]["epochs"] = 7  # a row of an older script is trained again, the others are kept
-    for row in first["rows"]:
-        row["train_loss"] = [0.0, 0.0]
-    out.write_text(json.dumps(first), encoding="utf-8")
-    sweep.main(["--quick", "--out", str(out)])
-    again = json.loads(out.read_text(encoding="utf-8"))
-    assert [row["train_loss"] == [0.0, 0.0] for row in again["rows"]] == [k != 2 for k in range(4)]
-
 
 def test_a_diverged_run_is_stored_with_none(sweep, data):
     settings = sweep.cells()[0] | {"widths": [64, 16, 10], "learning_rate": 1e20, "seeds": 2, "epochs": 1}
     row = sweep.train(settings, data)
     assert row["train_loss"] == row["test_accuracy"] == [None, None]
-
-
-def test_quick_never_overwrites_the_stored_table(sweep, capsys):
-    with pytest.raises(SystemExit):
-        sweep.main(["--quick"])
-    assert "--quick needs --out" in capsys.readouterr().err

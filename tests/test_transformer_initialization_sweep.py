@@ -1,6 +1,5 @@
 """The stored table: the script's settings, complete rows, and losses that the code of today still gives."""
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -9,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.example_scripts import load
+
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "helpers/stored/transformer_initialization_sweep.json"
 
 
 @pytest.fixture(scope="module")
 def sweep():
-    spec = importlib.util.spec_from_file_location("ti_sweep", ROOT / "examples/transformer_initialization_sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("transformer_initialization_sweep")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,7 @@ def test_a_loss_that_is_not_finite_counts_as_guessing(sweep, monkeypatch):
     assert sweep.run(sweep.cells()[0], 0, 3)["loss"].tolist() == [math.log(16)] * 3
 
 
-def test_quick_sweep_writes_resumes_and_renews(sweep, monkeypatch, tmp_path, capsys):
+def test_quick_sweep_writes_every_kind_of_row(sweep, monkeypatch, tmp_path, capsys):
     two = [sweep.cells()[0], sweep.cells()[16]]
     monkeypatch.setattr(sweep, "cells", lambda: two)
     out = tmp_path / "table.json"
@@ -96,17 +94,3 @@ def test_quick_sweep_writes_resumes_and_renews(sweep, monkeypatch, tmp_path, cap
     assert 0 < max(first["rows"][1]["largest_alpha"]) < 20 * 1e-3 * 1.1  # Adam moves it by the learning rate a step
     assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
     assert "2/2" in capsys.readouterr().err
-
-    first["rows"][0]["settings"]["steps"] = 19  # a row of an older script is trained again, the other is kept
-    for row in first["rows"]:
-        row["final"] = [0.0, 0.0]
-    out.write_text(json.dumps(first), encoding="utf-8")
-    sweep.main(["--quick", "--out", str(out)])
-    again = json.loads(out.read_text(encoding="utf-8"))
-    assert [row["final"] == [0.0, 0.0] for row in again["rows"]] == [False, True]
-
-
-def test_quick_never_overwrites_the_stored_table(sweep, capsys):
-    with pytest.raises(SystemExit):
-        sweep.main(["--quick"])
-    assert "--quick needs --out" in capsys.readouterr().err

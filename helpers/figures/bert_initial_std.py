@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from helpers import residual as rs
 from helpers.initialization import truncated_normal_variance
 from helpers.inputs import Array
-from helpers.lab import data, style
+from helpers.lab import Stored, style
 from helpers.lab.figures import legend_below
+from helpers.lab.progress import one_bar
 from helpers.plain_network import SEEDS, PlainNetworks
 
 BERT_STD = 0.02 * np.sqrt(truncated_normal_variance())  # what "0.02" is after truncation
@@ -235,70 +236,41 @@ class Vanishing:
     def run(self, progress: Callable[..., Iterable], **values: Any) -> str:
         """Train both from the same start at this position."""
         self.update(**values)
-        bar = iter(progress(range(2 * self.STEPS), f"{self.STEPS} steps of SGD, then of Adam"))
-
-        def counted(steps: Iterable[int]) -> Iterable[int]:
-            for step in steps:
-                next(bar)
-                yield step
-
         ends = []
-        for name, line in self.losses.items():
-            losses = PlainNetworks(**values).train(name.lower(), self.STEPS, counted)
-            shown = np.where(np.isfinite(losses), losses, 1e3)  # beyond the axis
-            line.set_data(np.arange(self.STEPS + 1), shown.mean(axis=1))
-            good = np.isfinite(losses[-1]).all()
-            ends.append(
-                f"{name} {losses[-1].mean():.2f} ± {losses[-1].std(ddof=1):.2f}" if good else f"{name} diverged"
-            )
-        next(bar, None)  # ends it
+        with one_bar(progress, 2 * self.STEPS, f"{self.STEPS} steps of SGD, then of Adam") as counted:
+            for name, line in self.losses.items():
+                losses = PlainNetworks(**values).train(name.lower(), self.STEPS, counted)
+                shown = np.where(np.isfinite(losses), losses, 1e3)  # beyond the axis
+                line.set_data(np.arange(self.STEPS + 1), shown.mean(axis=1))
+                good = np.isfinite(losses[-1]).all()
+                ends.append(
+                    f"{name} {losses[-1].mean():.2f} ± {losses[-1].std(ddof=1):.2f}" if good else f"{name} diverged"
+                )
         self.hint.set_visible(False)
         return (
             f"Loss after {self.STEPS} steps, mean ± sd of {SEEDS} networks: {', '.join(ends)}; a coin toss costs 0.69."
         )
 
 
-class Sweep:
-    """The stored training runs: rows of ``examples/bert_initial_std_sweep.py``."""
+def gains(table: Stored) -> dict[str, dict[str, Any]]:
+    """Mean gain of every Norm, of the small models after training (mean of the seeds) and of the pretrained one.
 
-    def __init__(self) -> None:
-        stored = data.stored("bert_initial_std_sweep")
-        self.rows, self.pretrained = stored["rows"], stored["pretrained"]
-        self.group, self.snr_steps = stored["group"], stored["snr_steps"]
-
-    def row(self, section: str, **settings: Any) -> dict:
-        """The one row of a section with these settings.
-
-        Raises
-        ------
-        ValueError
-            When there is none, or more than one.
-        """
-        wanted = {"section": section} | settings
-        found = [row for row in self.rows if wanted.items() <= row["settings"].items()]
-        if len(found) != 1:
-            raise ValueError(f"settings must select one stored row, {wanted} select {len(found)}")
-        return found[0]
-
-    def gains(self) -> dict[str, dict[str, Any]]:
-        """Mean gain of every Norm, of the small models after training (mean of the seeds) and of the pretrained one.
-
-        By model: "last", that of the tower's last Norm, "head", that of the extra Norm or None, and "inside", the list
-        of all others from the input up.
-        """
-        found = {}
-        for name, head in (("no head", False), ("with head", True)):
-            row = self.row("head", head=head)
-            gain = dict(zip(row["names"], np.array(row["gains"])[:, -1].mean(axis=0).tolist(), strict=True))
-            tower = [value for key, value in gain.items() if key.startswith("tower")]
-            found[name] = (gain["embedding_norm"], tower, gain.get("head_norm"))
-        p = self.pretrained
-        tower = [gain for pair in zip(p["attention"], p["feed-forward"], strict=True) for gain in pair]
-        found["pretrained"] = (p["embedding"], tower, p["head"])
-        return {
-            name: {"inside": [embedding, *tower[:-1]], "last": tower[-1], "head": head}
-            for name, (embedding, tower, head) in found.items()
-        }
+    By model: "last", that of the tower's last Norm, "head", that of the extra Norm or None, and "inside", the list
+    of all others from the input up.
+    """
+    found = {}
+    for name, head in (("no head", False), ("with head", True)):
+        row = table.row(section="head", head=head)
+        gain = dict(zip(row["names"], np.array(row["gains"])[:, -1].mean(axis=0).tolist(), strict=True))
+        tower = [value for key, value in gain.items() if key.startswith("tower")]
+        found[name] = (gain["embedding_norm"], tower, gain.get("head_norm"))
+    p = table.common["pretrained"]
+    tower = [gain for pair in zip(p["attention"], p["feed-forward"], strict=True) for gain in pair]
+    found["pretrained"] = (p["embedding"], tower, p["head"])
+    return {
+        name: {"inside": [embedding, *tower[:-1]], "last": tower[-1], "head": head}
+        for name, (embedding, tower, head) in found.items()
+    }
 
 
 class WarmUp:
@@ -314,7 +286,8 @@ class WarmUp:
     }
 
     def __init__(self, figure: Figure) -> None:
-        self.sweep = Sweep()
+        self.sweep = Stored("bert_initial_std_sweep")
+        self.group = self.sweep.common["group"]
         left, right = self.axes = figure.subplots(1, 2)
         self.losses, self.cosines, self.marks = {}, {}, {}
         for name, (_, look) in self._RUNS.items():
@@ -330,15 +303,15 @@ class WarmUp:
     def update(self, rate: str, seed: int, done: int) -> str:
         """Show stored runs of a learning rate, of one seed or (-1) the mean, marked when `done` percent are trained."""
         section, steps = self.RATES[rate]
-        at = min(int(done / 100 * steps), steps - 1) // self.sweep.group
+        at = min(int(done / 100 * steps), steps - 1) // self.group
         said = []
         for name, ((placement, warmup), _) in self._RUNS.items():
-            row = self.sweep.row(section, placement=placement, warmup=warmup)
+            row = self.sweep.row(section=section, placement=placement, warmup=warmup)
             loss, cosine = (np.array(row[key]) for key in ("loss", "cosine"))
             loss, cosine = (c.mean(axis=0) if seed < 0 else c[seed] for c in (loss, cosine))
-            x = (np.arange(loss.size) + 0.5) * self.sweep.group
+            x = (np.arange(loss.size) + 0.5) * self.group
             self.losses[name].set_data(x, loss)
-            self.cosines[name].set_data(np.arange(cosine.size) * self.sweep.group, cosine)
+            self.cosines[name].set_data(np.arange(cosine.size) * self.group, cosine)
             self.marks[name].set_data([x[at]], [loss[at]])
             said.append(f"{name} {loss[at]:.2f} ({cosine[at]:.2f})")
         for axes, line in zip(self.axes, self.here, strict=True):
@@ -346,7 +319,7 @@ class WarmUp:
                 axes.set_xlim(0, steps)
             line.set_xdata([x[at], x[at]])
         who = "mean of the seeds" if seed < 0 else f"seed {seed}"
-        return f"Learning rate {rate}, step {at * self.sweep.group}, {who}. Loss (token cosine): {', '.join(said)}."
+        return f"Learning rate {rate}, step {at * self.group}, {who}. Loss (token cosine): {', '.join(said)}."
 
 
 class Gains:
@@ -359,7 +332,7 @@ class Gains:
     }
 
     def __init__(self, figure: Figure) -> None:
-        self.gains = Sweep().gains()
+        self.gains = gains(Stored("bert_initial_std_sweep"))
         self.panels = figure.subplots(1, 3, sharey=True)
 
     def update(self) -> str:

@@ -1,7 +1,7 @@
 """Pictures of notebook 02: FlatNCE and the arithmetic of contrastive losses."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from helpers import contrastive as cl
-from helpers.lab import data, style
+from helpers.lab import Stored, data, style
 from helpers.lab.figures import legend_below
+from helpers.lab.progress import one_bar
 
 Array = NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -111,10 +112,9 @@ def _pull(loss: Loss, gaps: Tensor, batch: int) -> Array:
 class ThreeArrows:
     """Anchor, positive and negative as free unit vectors: what cancellation, Adam's ε and the objective each do."""
 
-    OPTIMISERS: ClassVar = ["Adam", "Adam, tiny ε", "SGD"]
+    OPTIMISERS: ClassVar = {"Adam": ("Adam", 1e-8), "Adam, tiny ε": ("Adam", 1e-16), "SGD": ("SGD",)}
     _LOSSES = ("cross entropy", "careful InfoNCE", "FlatNCE")
     _STEPS = 200
-    _START = ((1.0, 0.0, 0.0), (0.9, np.sqrt(1 - 0.9**2), 0.0), (0.0, 0.0, 1.0))
 
     def __init__(self, figure: Figure) -> None:
         panels = figure.subplots(1, 2)
@@ -131,7 +131,7 @@ class ThreeArrows:
 
     def update(self, temperature: float, optimiser: str, precision: str) -> str:
         """Train the same three vectors under three losses and follow both cosines."""
-        cosines = self.train(temperature, optimiser, _DTYPES[precision])
+        cosines = cl.train_three_vectors(temperature, *self.OPTIMISERS[optimiser], dtype=_DTYPES[precision]).numpy()
         for paths, values in zip(self.paths, np.moveaxis(cosines, 2, 0), strict=True):
             for k, name in enumerate(self._LOSSES):
                 paths[name].set_data(np.arange(len(values)), values[:, k])
@@ -141,55 +141,9 @@ class ThreeArrows:
         )
         return f"{optimiser}, {precision}, τ = {temperature:g}: cosine to the positive / negative at the end: {ends}."
 
-    @classmethod
-    def train(cls, temperature: float, optimiser: str, dtype: torch.dtype) -> Array:
-        """Cosines with the positive and the negative, shape (steps, losses, 2)."""
-        vectors = torch.tensor(cls._START, dtype=dtype).repeat(len(cls._LOSSES), 1, 1).requires_grad_()
-        if optimiser == "SGD":
-            method = torch.optim.SGD([vectors], lr=4e-3)
-        else:
-            method = torch.optim.Adam([vectors], lr=0.02, eps=1e-8 if optimiser == "Adam" else 1e-16)
-        target = torch.zeros(1, dtype=torch.int64)
-        path = []
-        for _ in range(cls._STEPS):
-            unit = torch.nn.functional.normalize(vectors, dim=2)
-            cosines = (unit[:, :1] * unit[:, 1:]).sum(2)
-            path.append(cosines.detach())
-            scores = cosines / temperature
-            loss = sum(_SPELLINGS[name](scores[k : k + 1], target) for k, name in enumerate(cls._LOSSES))
-            method.zero_grad()
-            loss.backward()
-            method.step()
-        return torch.stack(path).double().numpy()
-
 
 def _no_minus_zero(number: float) -> float:
     return round(float(number), 2) + 0.0
-
-
-class Sweep:
-    """The stored training runs: rows of ``examples/contrastive_sweep.py``, found by their settings."""
-
-    def __init__(self) -> None:
-        stored = data.stored("contrastive_sweep")
-        self.rows, self.baselines = stored["rows"], stored["baselines"]
-
-    def rows_with(self, **settings: Any) -> list[dict]:
-        """Rows that have all these settings, in the order in which they were trained."""
-        return [row for row in self.rows if settings.items() <= row["settings"].items()]
-
-    def row(self, **settings: Any) -> dict:
-        """The one row with these settings.
-
-        Raises
-        ------
-        ValueError
-            When there is none, or more than one.
-        """
-        found = self.rows_with(**settings)
-        if len(found) != 1:
-            raise ValueError(f"settings must select one stored row, {settings} select {len(found)}")
-        return found[0]
 
 
 class BatchSize:
@@ -212,7 +166,7 @@ class BatchSize:
     }
 
     def __init__(self, figure: Figure) -> None:
-        self.sweep = Sweep()
+        self.sweep = Stored("contrastive_sweep")
         self.live: dict[int, dict[str, dict[str, Array]]] = {}
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         hollow = {"markerfacecolor": "none", "markersize": 9, "linestyle": "none"}
@@ -240,7 +194,7 @@ class BatchSize:
         self.accuracy_axes.set_ylabel(f"accuracy, {metric}")
         said = []
         for name, settings in self._CURVES.items():
-            rows = self.sweep.rows_with(section=budget, **settings)
+            rows = self.sweep.select(section=budget, **settings)
             sizes = [row["settings"]["batch_size"] for row in rows]
             means = [np.mean(row[self.METRICS[metric]]) for row in rows]
             deviations = [np.std(row[self.METRICS[metric]], ddof=1) for row in rows]
@@ -255,7 +209,7 @@ class BatchSize:
         return self._sentence(batch, budget, said)
 
     def _sentence(self, batch: int, budget: str, said: list[str]) -> str:
-        rows = self.sweep.rows_with(section=budget, **self._CURVES["cross entropy"])
+        rows = self.sweep.select(section=budget, **self._CURVES["cross entropy"])
         sizes = [row["settings"]["batch_size"] for row in rows]
         ranges = 10.0 ** np.array([row["log10_xi"] for row in rows])
         self.quantiles.set_segments([((n, r[1]), (n, r[5])) for n, r in zip(sizes, ranges, strict=True)])
@@ -276,21 +230,16 @@ class BatchSize:
         images, labels = data.load("digits")
         split = cl.digits_split(images, labels)
         names = ("cross entropy", "careful InfoNCE", "FlatNCE")
-        bar = iter(progress(range(len(names) * self.STEPS), f"{self.SEEDS} seeds of 3 losses at batch size {batch}"))
-
-        def counted(steps: range) -> Iterable[int]:
-            for step in steps:
-                next(bar)
-                yield step
-
         found = {}
-        for name in names:
-            encoders = cl.train_encoders(
-                split[0], self._CURVES[name]["loss"], batch, self.STEPS, range(self.SEEDS),
-                progress=counted,
-            ).encoders  # fmt: skip
-            found[name] = cl.encoder_accuracies(encoders, *split)
-        next(bar, None)  # ends it
+        with one_bar(
+            progress, len(names) * self.STEPS, f"{self.SEEDS} seeds of 3 losses at batch size {batch}"
+        ) as counted:
+            for name in names:
+                encoders = cl.train_encoders(
+                    split[0], self._CURVES[name]["loss"], batch, self.STEPS, range(self.SEEDS),
+                    progress=counted,
+                ).encoders  # fmt: skip
+                found[name] = cl.encoder_accuracies(encoders, *split)
         self.live[batch] = found
         self.update(batch, budget, metric)
         self._show_live(metric)

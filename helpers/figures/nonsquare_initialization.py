@@ -9,8 +9,9 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from helpers import initialization as ini
-from helpers.lab import data, style
+from helpers.lab import Stored, style
 from helpers.lab.figures import legend_below
+from helpers.lab.progress import one_bar
 
 Array = NDArray[np.float64]
 
@@ -197,30 +198,9 @@ def parse_widths(text: str, most: int) -> list[int]:
     return [int(word) for word in words]
 
 
-class Sweep:
-    """The stored training runs: rows of ``examples/nonsquare_initialization_sweep.py``, found by their settings."""
-
-    def __init__(self) -> None:
-        stored = data.stored("nonsquare_initialization_sweep")
-        self.rows, self.block = stored["rows"], stored["steps_per_loss"]
-
-    def row(self, **settings: Any) -> dict:
-        """The one row with these settings.
-
-        Raises
-        ------
-        ValueError
-            When there is none, or more than one.
-        """
-        found = [row for row in self.rows if settings.items() <= row["settings"].items()]
-        if len(found) != 1:
-            raise ValueError(f"settings must select one stored row, {settings} select {len(found)}")
-        return found[0]
-
-    def best(self, scheme: str, **settings: Any) -> dict:
-        """Of the rows of a scheme with these settings, the one with the lowest median training loss."""
-        wanted = {"scheme": scheme} | settings
-        return min((row for row in self.rows if wanted.items() <= row["settings"].items()), key=median_loss)
+def best_row(table: Stored, scheme: str, **settings: Any) -> dict:
+    """Of the stored rows of a scheme with these settings, the one with the lowest median training loss."""
+    return min(table.select(scheme=scheme, **settings), key=median_loss)
 
 
 def median_loss(row: dict, key: str = "train_loss") -> float:
@@ -236,7 +216,8 @@ class Training:
     SEEDS, STEPS = (100, 101, 102), 24  # of a run on the spot: seeds that the stored runs do not use
 
     def __init__(self, figure: Figure) -> None:
-        self.sweep = Sweep()
+        self.sweep = Stored("nonsquare_initialization_sweep")
+        self.block = self.sweep.common["steps_per_loss"]
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         self.curves, self.points, self.means, self.bars = {}, {}, {}, {}
         for k, name in enumerate(self.SCHEMES):
@@ -263,7 +244,7 @@ class Training:
         for name in self.SCHEMES:
             row = self._row(name, depth, rate)
             losses = np.array(row["losses"], dtype=float)
-            self.curves[name].set_data((np.arange(losses.size) + 0.5) * self.sweep.block, losses)
+            self.curves[name].set_data((np.arange(losses.size) + 0.5) * self.block, losses)
             self.points[name].set_data([], [])
             accuracy = np.array([self._row(name, d, rate)["test_accuracy"] for d in self.DEPTHS], dtype=float)
             mean, deviation = accuracy.mean(axis=1), accuracy.std(axis=1, ddof=1)
@@ -284,28 +265,21 @@ class Training:
 
         images, labels, *_ = digits_split()
         total = len(self.SCHEMES) * self.STEPS
-        bar = iter(progress(range(total), f"{len(self.SEEDS)} seeds of 4 schemes, {self.STEPS} steps each"))
-
-        def counted(steps: range) -> Iterable[int]:
-            for step in steps:
-                next(bar)
-                yield step
-
         said = []
         self.update(depth, rate)
-        for name in self.SCHEMES:
-            settings = self._row(name, depth, rate)["settings"]
-            losses = train_networks(
-                images, labels, settings["widths"], name, rate, settings["epochs"], self.SEEDS,
-                steps=self.STEPS, progress=counted,
-            ).losses.numpy()  # fmt: skip
-            blocks = np.median(losses.reshape(-1, self.sweep.block, len(self.SEEDS)).mean(axis=1), axis=1)
-            self.points[name].set_data((np.arange(blocks.size) + 0.5) * self.sweep.block, blocks)
-            said.append(f"{name} {blocks[-1]:.2g}")
-        next(bar, None)  # ends it
+        with one_bar(progress, total, f"{len(self.SEEDS)} seeds of 4 schemes, {self.STEPS} steps each") as counted:
+            for name in self.SCHEMES:
+                settings = self._row(name, depth, rate)["settings"]
+                losses = train_networks(
+                    images, labels, settings["widths"], name, rate, settings["epochs"], self.SEEDS,
+                    steps=self.STEPS, progress=counted,
+                ).losses.numpy()  # fmt: skip
+                blocks = np.median(losses.reshape(-1, self.block, len(self.SEEDS)).mean(axis=1), axis=1)
+                self.points[name].set_data((np.arange(blocks.size) + 0.5) * self.block, blocks)
+                said.append(f"{name} {blocks[-1]:.2g}")
         return (
             f"Trained now, K = {depth}, step size {rate:g}, 3 new seeds (hollow marks): loss of steps "
-            f"{self.STEPS - self.sweep.block + 1} to {self.STEPS}: {', '.join(said)}."
+            f"{self.STEPS - self.block + 1} to {self.STEPS}: {', '.join(said)}."
         )
 
     def _row(self, scheme: str, depth: int, rate: float) -> dict:

@@ -13,7 +13,7 @@ from scipy import special
 
 from helpers import initialization as ini
 from helpers import residual as res
-from helpers.lab import data, style
+from helpers.lab import Stored, style
 from helpers.lab.figures import legend_below
 
 Array = NDArray[np.float64]
@@ -205,8 +205,7 @@ class Training:
         axes = figure.subplots()
         self.rows = {
             (row["settings"]["placement"], row["settings"]["lr"], row["settings"]["attention"]): np.array(row["loss"])
-            for row in data.stored("transformer_initialization_sweep")["rows"]
-            if row["settings"]["section"] == "attention"
+            for row in Stored("transformer_initialization_sweep").select(section="attention")
         }
         self.steps = np.arange(self.STEPS // self.BLOCK) * self.BLOCK + self.BLOCK / 2
         looks = zip(self.ATTENTION, (0, 4, 2, 5), strict=True)

@@ -10,11 +10,13 @@ from helpers.lab.explorer import Explorer
 from helpers.lab.figures import figure, legend_below, still, subplots
 from helpers.lab.progress import progress
 from helpers.lab.source import show_source
+from helpers.lab.stored import Stored
 
 __all__ = [
     "Claim",
     "Exercise",
     "Explorer",
+    "Stored",
     "WrongAnswer",
     "check",
     "choice",

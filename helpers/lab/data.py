@@ -1,8 +1,4 @@
-"""Real data that ships with scikit-learn, and results stored in this repository: nothing is downloaded."""
-
-import json
-from importlib import resources
-from typing import Any
+"""Real data that ships with scikit-learn: nothing is downloaded."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,27 +26,6 @@ def load(name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
     features, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
     return features.astype(float), labels.astype(np.int64)
-
-
-def stored(name: str) -> dict[str, Any]:
-    """Results too slow to compute in a notebook: the contents of ``helpers/stored/<name>.json``.
-
-    Raises
-    ------
-    ValueError
-        When there is no such file.
-
-    Examples
-    --------
-    >>> stored("no such results")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: name must be one of (...), got 'no such results'
-    """
-    folder = resources.files("helpers") / "stored"
-    files = {file.name.removesuffix(".json"): file for file in folder.iterdir() if file.name.endswith(".json")}
-    if name not in files:
-        raise ValueError(f"name must be one of {tuple(sorted(files))}, got {name!r}")
-    return json.loads(files[name].read_text(encoding="utf-8"))
 
 
 def splits(

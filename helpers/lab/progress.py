@@ -1,6 +1,7 @@
 """A progress bar that leaves a stable sentence behind."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from IPython.display import display
 from tqdm.notebook import tqdm
@@ -40,3 +41,27 @@ def progress(iterable: Iterable, description: str, *, total: int | None = None) 
     bar = tqdm(iterable, desc=description, total=total, display=False)
     display(_Bar(bar.container, description))
     return bar
+
+
+@contextmanager
+def one_bar(
+    progress: Callable[..., Iterable], total: int, description: str
+) -> Iterator[Callable[[Iterable], Iterator]]:
+    """One bar over several loops one after the other: each is wrapped, and `total` is the steps of all.
+
+    Examples
+    --------
+    >>> with one_bar(progress, 5, "two loops") as counted:
+    ...     [step for step in counted("ab")], [step for step in counted(range(3))]
+    two loops
+    (['a', 'b'], [0, 1, 2])
+    """
+    bar = iter(progress(range(total), description))
+
+    def counted(steps: Iterable) -> Iterator:
+        for step in steps:
+            next(bar)
+            yield step
+
+    yield counted
+    next(bar, None)  # ends it

@@ -7,6 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from helpers.figures import bert_initial_std as figures
+from helpers.lab import Stored
 from helpers.lab.figures import blank
 from helpers.plain_network import PlainNetworks
 
@@ -212,26 +213,14 @@ class TestVanishing:
         assert picture.losses["SGD"].get_ydata().tolist() == [0.5] * 3 + [1e3] * 3
 
 
-class TestSweep:
-    @pytest.fixture
-    def sweep(self):
-        return figures.Sweep()
-
-    def test_row_is_the_one_asked_for(self, sweep):
-        row = sweep.row("warm-up", placement="pre", warmup=0)
-        assert row["settings"]["placement"] == "pre"
-        assert row["settings"]["warmup"] == 0
-        with pytest.raises(ValueError, match=r"settings must select one stored row, .* select 4"):
-            sweep.row("warm-up")
-        with pytest.raises(ValueError, match="select 0"):
-            sweep.row("warm-up", warmup=7)
-
-    def test_gains(self, sweep):
-        gains = sweep.gains()
+class TestGainsOfTheTable:
+    def test_gains(self):
+        table = Stored("bert_initial_std_sweep")
+        gains = figures.gains(table)
         assert list(gains) == ["no head", "with head", "pretrained"]
         assert [len(one["inside"]) for one in gains.values()] == [8, 8, 16]
         assert gains["no head"]["head"] is None
-        row = sweep.row("head", head=True)
+        row = table.row(section="head", head=True)
         means = np.array(row["gains"])[:, -1].mean(axis=0)
         last, head = (means[row["names"].index(name)] for name in ("tower.blocks.7.norm", "head_norm"))
         assert (gains["with head"]["last"], gains["with head"]["head"]) == pytest.approx((last, head))
@@ -250,7 +239,7 @@ class TestWarmUp:
     def test_curves_are_the_stored_ones(self, picture, rate, section, steps):
         caption = picture.update(rate=rate, seed=1, done=50)
         for name, placement, warmup in (("post, no warm-up", "post", 0), ("pre, warm-up", "pre", 100)):
-            row = picture.sweep.row(section, placement=placement, warmup=warmup)
+            row = picture.sweep.row(section=section, placement=placement, warmup=warmup)
             x, loss = picture.losses[name].get_data()
             np.testing.assert_allclose(loss, row["loss"][1])
             assert (x[0], x[-1]) == (2.5, steps - 2.5)
@@ -265,20 +254,20 @@ class TestWarmUp:
 
     def test_mean_of_the_seeds(self, picture):
         caption = picture.update(rate="0.002", seed=-1, done=0)
-        row = picture.sweep.row("warm-up", placement="pre", warmup=0)
+        row = picture.sweep.row(section="warm-up", placement="pre", warmup=0)
         np.testing.assert_allclose(picture.losses["pre, no warm-up"].get_ydata(), np.mean(row["loss"], axis=0))
         assert "step 0, mean of the seeds." in caption
 
     def test_seed_0_is_a_seed(self, picture):
         picture.update(rate="0.002", seed=0, done=0)
-        row = picture.sweep.row("warm-up", placement="pre", warmup=0)
+        row = picture.sweep.row(section="warm-up", placement="pre", warmup=0)
         np.testing.assert_allclose(picture.losses["pre, no warm-up"].get_ydata(), row["loss"][0])
 
     def test_the_end_is_the_last_group(self, picture):
         assert "step 195," in picture.update(rate="0.002", seed=0, done=100)
 
     def test_what_the_lesson_says_of_the_runs(self, picture):
-        stuck, warm = (picture.sweep.row("warm-up", placement="post", warmup=warmup) for warmup in (0, 100))
+        stuck, warm = (picture.sweep.row(section="warm-up", placement="post", warmup=warmup) for warmup in (0, 100))
         assert min(stuck["final"]) > 1.9
         assert max(warm["final"]) < 1.4
         cosine = np.array(warm["cosine"])

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
 from helpers.figures import contrastive as figures
 from helpers.lab.figures import blank
@@ -125,33 +124,10 @@ class TestThreeArrows:
         assert np.allclose([rounded, exact], [0.9, 0], atol=0.001)
         assert np.allclose(flat, [1, -1], atol=0.01)
 
-    def test_first_step_of_plain_descent(self):
-        """Against the gradient by hand: d loss / d cosine is -p/τ and p/τ, and vectors move along the sphere."""
-        path = self.picture.train(0.5, "SGD", torch.float64)
-        p = 1 / (1 + math.exp(0.9 / 0.5))
-        z, y, n = (np.array(row) for row in figures.ThreeArrows._START)
-        rate = 4e-3 * p / 0.5
-        moved = [z + rate * (y - 0.9 * z - n), y + rate * (z - 0.9 * y), n - rate * z]
-        z, y, n = (row / np.linalg.norm(row) for row in moved)
-        assert np.allclose(path[1, 0], [z @ y, z @ n], atol=1e-9)
-
 
 def test_no_minus_before_a_zero():
     assert str(figures._no_minus_zero(-0.001)) == "0.0"
     assert figures._no_minus_zero(-0.126) == -0.13
-
-
-class TestSweep:
-    sweep = figures.Sweep()
-
-    def test_a_row_by_its_settings(self):
-        row = self.sweep.row(section="same steps", batch_size=8, loss="FlatNCE", score_dtype=None)
-        assert len(row["knn"]) == row["settings"]["seeds"] >= 5
-
-    @pytest.mark.parametrize(("settings", "count"), [({"batch_size": 3}, 0), ({"loss": "xi"}, 3)])
-    def test_settings_that_do_not_select_one(self, settings, count):
-        with pytest.raises(ValueError, match=f"select one stored row, .* select {count}"):
-            self.sweep.row(**settings)
 
 
 class TestBatchSize:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from helpers import initialization as ini
 from helpers.figures import nonsquare_initialization as figures
-from helpers.lab import style
+from helpers.lab import Stored, style
 from helpers.lab.figures import blank
 
 
@@ -308,22 +308,11 @@ class TestWeighted:
         assert figures.parse_widths("7 8", 9) == [7, 8]
 
 
-class TestSweep:
-    sweep = figures.Sweep()
-
-    def test_a_row_by_its_settings(self):
-        row = self.sweep.row(section="autoencoder", scheme="Xavier", last_scale=0.1)
-        assert len(row["test_loss"]) == row["settings"]["seeds"] == 8
-
-    @pytest.mark.parametrize(
-        ("settings", "count"), [({"scheme": "He"}, 0), ({"section": "Adam", "scheme": "Xavier"}, 4)]
-    )
-    def test_settings_that_do_not_select_one(self, settings, count):
-        with pytest.raises(ValueError, match=f"settings must select one stored row, .* select {count}"):
-            self.sweep.row(**settings)
+class TestBestRow:
+    sweep = Stored("nonsquare_initialization_sweep")
 
     def test_the_best_step_has_the_lowest_median(self):
-        best = self.sweep.best("Xavier", section="tanh")
+        best = figures.best_row(self.sweep, "Xavier", section="tanh")
         losses = {
             row["settings"]["learning_rate"]: np.median(row["train_loss"])
             for row in self.sweep.rows

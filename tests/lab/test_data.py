@@ -1,9 +1,7 @@
 """Data: the bundled sets as scikit-learn describes them, and splits against its own scaler."""
 
 import fnmatch
-import json
 import tomllib
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -33,35 +31,6 @@ def test_load_refuses(name, refuses):
 
 
 ROOT = Path(__file__).parents[2]
-STORED = sorted(path.stem for path in (ROOT / "helpers" / "stored").glob("*"))
-
-
-@pytest.mark.parametrize("name", STORED)
-def test_stored_is_what_the_file_says(name):
-    path = ROOT / "helpers" / "stored" / f"{name}.json"
-    assert data.stored(name) == json.loads(path.read_bytes())
-    assert type(data.stored(name)) is dict
-
-
-@pytest.fixture
-def two_files(tmp_path, monkeypatch):
-    (tmp_path / "stored").mkdir()
-    for name, content in {"b.json": '{"τ": [0.1, 2]}', "a.c.json": "{}", "README.md": "# no results"}.items():
-        (tmp_path / "stored" / name).write_text(content, encoding="utf-8")
-    monkeypatch.setattr(resources, "files", {"helpers": tmp_path}.__getitem__)
-
-
-def test_stored_reads_the_file_of_that_name_anew(two_files):
-    assert data.stored("b") == {"τ": [0.1, 2]}
-    assert data.stored("a.c") == {}
-    data.stored("b")["τ"].clear()
-    assert data.stored("b") == {"τ": [0.1, 2]}
-
-
-@pytest.mark.parametrize("name", ["", "c", "b.json", "README.md", "README", "../stored/b", None])
-def test_stored_refuses_and_says_what_there_is(name, two_files, refuses):
-    with refuses(ValueError, f"name must be one of ('a.c', 'b'), got {name!r}"):
-        data.stored(name)
 
 
 def test_an_installed_copy_has_every_package_and_every_stored_result():

@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.lab import progress
+from helpers.lab.progress import one_bar
 
 
 def test_steps_come_in_order_and_the_sentence_is_stable(capsys):
@@ -40,3 +41,18 @@ def test_an_error_in_the_loop_is_not_swallowed(capsys):
     with pytest.raises(ZeroDivisionError):
         list(steps)
     assert capsys.readouterr() == ("two steps\n", "")
+
+
+def test_one_bar_counts_the_steps_of_all_loops():
+    seen = []
+
+    def bar(steps, description, **_):
+        for step in steps:
+            seen.append((step, description))
+            yield step
+
+    with one_bar(bar, 5, "two loops") as counted:
+        assert list(counted("ab")) == ["a", "b"]
+        assert [step for step, _ in seen] == [0, 1]
+        assert list(counted(range(3))) == [0, 1, 2]
+    assert seen == [(k, "two loops") for k in range(5)]
