@@ -1,6 +1,5 @@
 """The examples: a stream in bounded memory, and real worker processes that agree with one process."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -12,16 +11,14 @@ import numpy as np
 import pytest
 
 from helpers.discriminant import ClassMoments
+from tests.example_scripts import load
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def stream():
-    spec = importlib.util.spec_from_file_location("discriminant_stream", ROOT / "examples/discriminant_stream.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("discriminant_stream")
 
 
 def test_stream_equals_one_pass_over_all_rows(stream):

@@ -6,7 +6,8 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from helpers.exercises import bert_initial_std as exercises
-from helpers.lab import WrongAnswer, exercise
+from helpers.lab import exercise
+from tests.wrong_answers import refused
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
 WEIGHTS /= WEIGHTS.sum()
@@ -75,17 +76,4 @@ def test_a_right_answer_from_another_source_is_accepted(spec, answer, capsys):
     assert "right on 20" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("spec", "answer", "reason"), [(s, a, r) for s, _, a, r in WRONG], ids=[w for _, w, _, _ in WRONG]
-)
-def test_a_plausible_wrong_answer_is_refused(spec, answer, reason):
-    with pytest.raises(WrongAnswer, match=reason):
-        exercise(spec)(answer)
-
-
-def test_every_exercise_has_two_wrong_answers():
-    count = {id(spec): 0 for spec in vars(exercises).values() if type(spec).__name__ == "Exercise"}
-    assert len(count) == 5 == len(RIGHT)
-    for spec, *_ in WRONG:
-        count[id(spec)] += 1
-    assert min(count.values()) >= 2
+test_a_plausible_wrong_answer_is_refused, test_every_exercise_has_two_wrong_answers = refused(exercises, WRONG)

@@ -2,12 +2,12 @@
 
 import math
 
-import pytest
 import torch
 
 from helpers import contrastive as cl
 from helpers.exercises import contrastive as exercises
-from helpers.lab import WrongAnswer, exercise
+from helpers.lab import exercise
+from tests.wrong_answers import refused
 
 
 def multiplied_away(scores, target):
@@ -55,20 +55,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("spec", "answer", "reason"), [(s, a, r) for s, _, a, r in WRONG], ids=[w for _, w, _, _ in WRONG]
-)
-def test_a_plausible_wrong_answer_is_refused(spec, answer, reason):
-    with pytest.raises(WrongAnswer, match=reason):
-        exercise(spec)(answer)
-
-
-def test_every_exercise_has_two_wrong_answers():
-    count = {id(spec): 0 for spec in vars(exercises).values() if type(spec).__name__ == "Exercise"}
-    assert len(count) == 4
-    for spec, *_ in WRONG:
-        count[id(spec)] += 1
-    assert min(count.values()) >= 2
+test_a_plausible_wrong_answer_is_refused, test_every_exercise_has_two_wrong_answers = refused(exercises, WRONG)
 
 
 def test_weights_may_be_arrays():

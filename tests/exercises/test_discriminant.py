@@ -1,11 +1,10 @@
 """Plausible wrong answers to the exercises of notebook 01 must be refused, each for the right reason."""
 
 import numpy as np
-import pytest
 
 from helpers import discriminant as ld
 from helpers.exercises import discriminant as exercises
-from helpers.lab import WrongAnswer, exercise
+from tests.wrong_answers import refused
 
 
 def t_of(p1):
@@ -67,17 +66,4 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("spec", "answer", "reason"), [(s, a, r) for s, _, a, r in WRONG], ids=[w for _, w, _, _ in WRONG]
-)
-def test_a_plausible_wrong_answer_is_refused(spec, answer, reason):
-    with pytest.raises(WrongAnswer, match=reason):
-        exercise(spec)(answer)
-
-
-def test_every_exercise_has_two_wrong_answers():
-    count = {id(spec): 0 for spec in vars(exercises).values() if type(spec).__name__ == "Exercise"}
-    assert len(count) == 6
-    for spec, *_ in WRONG:
-        count[id(spec)] += 1
-    assert min(count.values()) >= 2
+test_a_plausible_wrong_answer_is_refused, test_every_exercise_has_two_wrong_answers = refused(exercises, WRONG)

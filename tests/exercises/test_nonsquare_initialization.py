@@ -5,6 +5,7 @@ import pytest
 
 from helpers.exercises import nonsquare_initialization as exercises
 from helpers.lab import WrongAnswer, exercise
+from tests.wrong_answers import refused
 
 
 def ends(widths, variance):
@@ -58,12 +59,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("spec", "answer", "reason"), [(s, a, r) for s, _, a, r in WRONG], ids=[w for _, w, _, _ in WRONG]
-)
-def test_a_plausible_wrong_answer_is_refused(spec, answer, reason):
-    with pytest.raises(WrongAnswer, match=reason):
-        exercise(spec)(answer)
+test_a_plausible_wrong_answer_is_refused, test_every_exercise_has_two_wrong_answers = refused(exercises, WRONG)
 
 
 @pytest.mark.parametrize(("spec", "answer"), RIGHT, ids=[spec.title for spec, _ in RIGHT])
@@ -81,14 +77,6 @@ def test_it_has_to_be_right_to_four_digits(spec, answer, factor):
 
     with pytest.raises(WrongAnswer, match="violated"):
         exercise(spec)(nearly)
-
-
-def test_every_exercise_has_two_wrong_answers():
-    count = {id(spec): 0 for spec in vars(exercises).values() if type(spec).__name__ == "Exercise"}
-    assert len(count) == len(RIGHT) == 6
-    for spec, *_ in WRONG:
-        count[id(spec)] += 1
-    assert min(count.values()) >= 2
 
 
 def test_inputs_are_worth_an_exercise():

@@ -6,7 +6,8 @@ from scipy import stats
 
 from helpers import initialization as ini
 from helpers.exercises import transformer_initialization as exercises
-from helpers.lab import WrongAnswer, exercise
+from helpers.lab import exercise
+from tests.wrong_answers import refused
 
 
 def variance_left(c):
@@ -52,12 +53,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("spec", "answer", "reason"), [(s, a, r) for s, _, a, r in WRONG], ids=[w for _, w, _, _ in WRONG]
-)
-def test_a_plausible_wrong_answer_is_refused(spec, answer, reason):
-    with pytest.raises(WrongAnswer, match=reason):
-        exercise(spec)(answer)
+test_a_plausible_wrong_answer_is_refused, test_every_exercise_has_two_wrong_answers = refused(exercises, WRONG)
 
 
 def gelu_solution(a):
@@ -108,11 +104,3 @@ def test_inputs_cover_both_sides_of_the_bound():
     drawn = [exercises.trace_bound.draw(rng) for _ in range(20)]
     large = [ini.expected_maximum(each["n"]) / each["d"] ** 0.5 < 1 - 1 / each["n"] for each in drawn]
     assert 3 < sum(large) < 17
-
-
-def test_every_exercise_has_two_wrong_answers():
-    count = {id(spec): 0 for spec in vars(exercises).values() if type(spec).__name__ == "Exercise"}
-    assert len(count) == 6
-    for spec, *_ in WRONG:
-        count[id(spec)] += 1
-    assert min(count.values()) >= 2
