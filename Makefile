@@ -1,5 +1,9 @@
 # make lab        open the notebooks in JupyterLab (installs into .venv first)
 # make test       everything: lint, format, tests, doctests, coverage
+# make slides     a deck for each lesson into build/slides, readable without a network
+# make student    what students get, without solutions: build/student and a zip
+# make assignments  the exercises as nbgrader assignments, each tried on three submissions: build/nbgrader
+# make site       the notebooks as web pages in build/site: no kernel, no network; every page is looked at in a browser
 # make notebooks  run every notebook in a fresh kernel and normalise what is saved
 # make mutate     mutation tests of helpers/ (long; not part of make test)
 # make lock       newest versions that pyproject.toml allows into .venv, and their list into requirements.lock
@@ -38,6 +42,18 @@ test: .venv/test
 notebooks: .venv/test
 	$(TESTING) .venv/bin/python -m tools.notebooks
 
+slides: .venv/teach
+	$(TESTING) .venv/bin/python -m tools.teach.slides
+
+student: .venv/teach
+	$(TESTING) .venv/bin/python -m tools.teach.student
+
+assignments: .venv/teach
+	$(TESTING) .venv/bin/python -m tools.teach.assignments
+
+site: .venv/site
+	$(TESTING) .venv/bin/python -m tools.site
+
 mutate: .venv/mutate
 	$(TESTING) .venv/bin/python -m mutmut run
 	.venv/bin/python -m mutmut results
@@ -46,7 +62,7 @@ mutate: .venv/mutate
 lock:
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear .venv
-	$(INSTALL) -e '.[test,mutate]'
+	$(INSTALL) -e '.[test,site,teach,mutate]'
 	{ sed '/^#/!d' requirements.lock; \
 	.venv/bin/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable \
 		--exclude pip --exclude setuptools | sed 's/+.*//'; } > .venv/lock
@@ -66,12 +82,20 @@ clean:
 	@$(INSIDE) .venv/bin/python -m jupyterlab.labextensions disable @jupyterlab/apputils-extension:announcements
 	@touch $@
 
+.venv/teach: .venv/lab
+	$(INSTALL) -c requirements.lock -e '.[teach]'
+	@touch $@
+
 .venv/test: .venv/lab
-	$(INSTALL) -c requirements.lock -e '.[test]'
+	$(INSTALL) -c requirements.lock -e '.[test,site,teach]'
+	@touch $@
+
+.venv/site: .venv/lab
+	$(INSTALL) -c requirements.lock -e '.[site]'
 	@touch $@
 
 .venv/mutate: .venv/test
-	$(INSTALL) -c requirements.lock -e '.[test,mutate]'
+	$(INSTALL) -c requirements.lock -e '.[test,site,teach,mutate]'
 	@touch $@
 
-.PHONY: help lab test notebooks mutate lock clean
+.PHONY: help lab test site slides student assignments notebooks mutate lock clean

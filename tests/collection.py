@@ -1,19 +1,18 @@
-"""The notebooks as the tests see them: files, headings, code as syntax trees, cells run without a kernel."""
+"""The notebooks as the tests see them: files, headings, what their code calls and how it is run."""
 
 import ast
-import linecache
-import os
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from functools import cache
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-
+from tools.cells import as_in_a_kernel as as_in_a_kernel
+from tools.cells import calls as calls
+from tools.cells import cells_that_call as cells_that_call
+from tools.cells import dotted as dotted
+from tools.cells import run_cells as run_cells
+from tools.cells import setup_cell as setup_cell
+from tools.cells import tree as tree
 from tools.notebooks import ROOT, Notebook
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -64,32 +63,6 @@ def verdict(notebook: Notebook) -> tuple[str, str] | None:
 
 
 # ---------------------------------------------------------------- code
-
-
-def tree(source: str) -> ast.Module:
-    """Syntax tree of a cell; empty when it is not plain Python, which is a rule of its own."""
-    try:
-        return ast.parse(source)
-    except SyntaxError:
-        return ast.Module([], [])
-
-
-def dotted(node: ast.AST) -> str:
-    """``a.b.c`` of a name or attribute, "" of anything else."""
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def calls(node: ast.AST, function: str) -> list[ast.Call]:
-    """Calls of a function by the last part of its name: ``check`` finds ``lab.check(…)`` and ``check(…)``."""
-    found = [node for node in ast.walk(node) if isinstance(node, ast.Call)]
-    return [call for call in found if dotted(call.func).rpartition(".")[2] == function]
-
-
-def cells_that_call(notebook: Notebook, function: str) -> list[tuple[int, list[ast.Call]]]:
-    """Code cells, by index among all cells, with their calls of the function."""
-    return [(k, found) for k, cell in notebook.code if (found := calls(tree(cell.source), function))]
 
 
 def argument(call: ast.Call, place: int, keyword: str) -> ast.expr | None:
@@ -174,40 +147,3 @@ def exercise_functions(notebook: Notebook) -> list[tuple[int, str, ast.FunctionD
         for decorator in function.decorator_list
         for call in calls(decorator, "exercise")
     ]
-
-
-# ---------------------------------------------------------------- running cells
-
-
-def setup_cell(notebook: Notebook) -> int:
-    """Index of the code cell under ``## Setup``, in notebooks without that heading of the first code cell."""
-    under = [line.cell for line in notebook.lines if line.kind == "code cell" and line.section == "Setup"]
-    return (under or [k for k, _ in notebook.code])[0]
-
-
-@contextmanager
-def as_in_a_kernel(folder: Path) -> Iterator[None]:
-    """Work in the notebook's folder, its modules importable, prints swallowed, changes of the style undone."""
-    here, path = Path.cwd(), sys.path.copy()
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    try:
-        with mpl.rc_context(), redirect_stdout(StringIO()):
-            yield
-    finally:
-        os.chdir(here)
-        sys.path[:] = path
-
-
-def run_cells(notebook: Notebook, *cells: int) -> tuple[Any, dict[str, Any]]:
-    """Run cells in one fresh namespace; the value of the last one's last expression, and the namespace."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    value = None
-    for k in cells:
-        source, file = notebook.node.cells[k].source, f"<{notebook.at(k)}>"
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # for inspect.getsource
-        body = ast.parse(source, file)
-        last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
-        exec(compile(body, file, "exec"), namespace)
-        value = eval(compile(ast.Expression(last.value), file, "eval"), namespace) if last else None
-    return value, namespace

@@ -5,7 +5,7 @@ from helpers.lab.checks import check
 from helpers.lab.claims import Claim, claims
 from helpers.lab.controls import choice, log_slider, slider, text, toggle
 from helpers.lab.environment import self_test
-from helpers.lab.exercises import Exercise, WrongAnswer, exercise
+from helpers.lab.exercises import Exercise, WrongAnswer, exercise, grade
 from helpers.lab.explorer import Explorer
 from helpers.lab.figures import figure, legend_below, still, subplots
 from helpers.lab.progress import progress
@@ -24,6 +24,7 @@ __all__ = [
     "data",
     "exercise",
     "figure",
+    "grade",
     "legend_below",
     "log_slider",
     "progress",

@@ -229,3 +229,30 @@ def validate(name: str, control: widgets.Widget, value: object) -> None:
             raise ValueError(f"{name} must lie in [{control.min}, {control.max}]; got {value!r}")
     elif type(value) is not type(control.value):
         raise ValueError(f"{name} must be a {type(control.value).__name__}; got {value!r}")
+
+
+def is_slider(control: widgets.Widget) -> bool:
+    """Whether a control is moved along a track.
+
+    Examples
+    --------
+    >>> is_slider(log_slider("n", 1, 100, value=1)), is_slider(toggle("show"))
+    (True, False)
+    """
+    return isinstance(control, widgets.IntSlider | widgets.FloatSlider | widgets.SelectionSlider)
+
+
+def shown(control: widgets.Widget) -> str:
+    """The value of a control as a reader sees it.
+
+    Examples
+    --------
+    >>> shown(toggle("show")), shown(log_slider("n", 1, 100, value=10)), shown(choice("data", {"few": 3, "many": 9}))
+    ('off', '10', 'few')
+    """
+    if isinstance(control, widgets.SelectionSlider | widgets.ToggleButtons | widgets.Dropdown):
+        option = control.options[control.index]  # a SelectionSlider's label is empty until it has moved
+        return str(option[0] if isinstance(option, tuple) else option)
+    if isinstance(control.value, bool):
+        return "on" if control.value else "off"
+    return f"{control.value:.6g}" if isinstance(control.value, float) else str(control.value)

@@ -71,13 +71,36 @@ def exercise(spec: Exercise) -> Callable[[Callable], Callable]:
         if _untouched(function):
             print(f"{spec.title}: not attempted")
             return function
-        rng = np.random.default_rng(0)
-        for _ in range(spec.n_inputs):
-            _try(spec, function, spec.draw(rng))
+        _try_all(spec, function, seed=0)
         print(f"{spec.title}: right on {spec.n_inputs} random inputs")
         return function
 
     return decorate
+
+
+def grade(spec: Exercise, function: Callable, seed: int = 1) -> None:
+    """Judge an answer for marks: in silence, on other inputs than `exercise` shows, and an untouched stub is no answer.
+
+    Raises
+    ------
+    WrongAnswer
+        Unless the answer has every property on every input.
+
+    Examples
+    --------
+    >>> spec = Exercise("Exercise 0: double it", lambda rng: {"x": rng.integers(1, 9)},
+    ...                 {"is twice x": lambda answer, x: answer == 2 * x})
+    >>> grade(spec, lambda x: x + x)
+    """
+    if _untouched(function):
+        raise WrongAnswer(f"{spec.title}: not attempted")
+    _try_all(spec, function, seed)
+
+
+def _try_all(spec: Exercise, function: Callable, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(spec.n_inputs):
+        _try(spec, function, spec.draw(rng))
 
 
 def _try(spec: Exercise, function: Callable, given: dict[str, Any]) -> None:

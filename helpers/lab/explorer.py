@@ -1,6 +1,7 @@
 """Explorer: the one way to make a picture movable."""
 
 import html
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -8,9 +9,12 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.lab.controls import DESCRIPTION_WIDTH, Job, validate
+from helpers.lab.announcer import Announcer
+from helpers.lab.controls import DESCRIPTION_WIDTH, Job, is_slider, shown, validate
 from helpers.lab.figures import StaticTwin, blank, pixels, png
 from helpers.lab.sweep import sweep
+
+_IMPATIENCE = 0.3  # seconds after a run in which a press of its button is one that was made during the run
 
 
 class Picture(Protocol):
@@ -29,7 +33,7 @@ class Explorer(widgets.VBox):
 
     Work of more than a second goes behind a button: with ``run``, the picture also has a method
     ``run(progress, **values) -> str`` that does it and returns a caption. ``progress`` is called like
-    `helpers.lab.progress` and moves a bar beside the button; meanwhile nothing else can be pressed or moved.
+    `helpers.lab.progress` and moves a bar beside the button; meanwhile nothing can be moved, and a press does nothing.
 
     Parameters
     ----------
@@ -37,6 +41,9 @@ class Explorer(widgets.VBox):
         Usually the class of the picture. It may set the figure's height; the width is that of the collection.
     run : str, optional
         What the button says: ``"Train 3 seeds now"``.
+    main : str, optional
+        Name of the control that carries the idea; pages without a kernel let the reader play it. By default the first
+        slider, or the first control where none is a slider.
     **controls : ipywidgets
         Made by `slider`, `log_slider`, `choice`, `toggle` or `text`; the names are the arguments of ``update``.
 
@@ -44,6 +51,8 @@ class Explorer(widgets.VBox):
     ------
     TypeError
         When there is no control, ``update`` or ``run`` does not return a sentence, or ``run`` has no text or no method.
+    ValueError
+        When ``main`` is not the name of a control.
     Exception
         Whatever ``update`` or ``run`` raises is shown in place of the caption and raised again, so that a test sees it.
 
@@ -61,7 +70,12 @@ class Explorer(widgets.VBox):
     """
 
     def __init__(
-        self, picture: Callable[[Figure], Picture], *, run: str | None = None, **controls: widgets.Widget
+        self,
+        picture: Callable[[Figure], Picture],
+        *,
+        run: str | None = None,
+        main: str | None = None,
+        **controls: widgets.Widget,
     ) -> None:
         if not controls:
             raise TypeError("an Explorer needs at least one control, got none")
@@ -70,6 +84,11 @@ class Explorer(widgets.VBox):
         for name, control in controls.items():
             if not isinstance(control, widgets.ValueWidget):
                 raise TypeError(f"{name} must be a control made by slider, choice, …; got {control!r}")
+        if main is not None and main not in controls:
+            raise ValueError(f"main must be one of {', '.join(controls)}; got {main!r}")
+        self.main = main or next(
+            (name for name, control in controls.items() if is_slider(control)), next(iter(controls))
+        )
         self.controls = controls
         self.figure = blank()
         self.picture = picture(self.figure)
@@ -78,6 +97,7 @@ class Explorer(widgets.VBox):
         self._initial = self.values
         self._background = None
         self._paused = False
+        self._ran_until = float("-inf")
         self.caption = self._sentence("update")
         self._settings = self._describe()
         self.figure.canvas.draw()  # the layout is solved once, with the default caption and ticks in place
@@ -92,6 +112,8 @@ class Explorer(widgets.VBox):
         self._caption = widgets.HTML(
             layout=widgets.Layout(height="4.8em", overflow="auto", width="100%", max_width=f"{width}px")
         )
+        self._caption.add_class("movable-caption")
+        self._announcer = Announcer()
         self._say(self.caption)
         reset = widgets.Button(
             description="Reset", tooltip="Put every control back to its default", icon="undo",
@@ -107,9 +129,10 @@ class Explorer(widgets.VBox):
         self._movable = [*controls.values(), reset]
         self.job = None if run is None else Job(run)
         if self.job is not None:
-            self.job.button.on_click(lambda _: self.run())
+            self.job.button.on_click(self._on_press)
         parts = self._movable if self.job is None else [*self._movable, self.job]
-        super().__init__([widgets.Box(parts, layout=grid), self._image, self._caption])
+        super().__init__([widgets.Box(parts, layout=grid), self._image, self._caption, self._announcer])
+        self.add_class("movable-explorer")
 
     @property
     def values(self) -> dict[str, Any]:
@@ -150,15 +173,15 @@ class Explorer(widgets.VBox):
         """
         if self.job is None:
             raise TypeError("there is no button to press: the Explorer was made without run")
-        resting = [*self._movable, self.job.button]
-        for widget in resting:
+        for widget in self._movable:
             widget.disabled = True
         try:
             self._show("run", self.job.progress, failed="The run failed.")
         finally:
             self.job.hide()
-            for widget in resting:
+            for widget in self._movable:
                 widget.disabled = False
+            self._ran_until = time.monotonic()
 
     def sweep(self, n_random: int = 8) -> int:
         """Try every control over its whole range, and random positions of all; see `helpers.lab.sweep.sweep`."""
@@ -203,6 +226,12 @@ class Explorer(widgets.VBox):
         if not self._paused:
             self._show("update", failed="This position failed.")
 
+    def _on_press(self, _button: object) -> None:
+        # The button stays enabled while it works, else it would lose the keyboard's focus. Presses of that time have
+        # waited for the kernel and come in right after the run.
+        if time.monotonic() - self._ran_until > _IMPATIENCE:
+            self.run()
+
     def _show(self, method: str, *given: Any, failed: str) -> None:
         try:
             caption = self._sentence(method, *given)
@@ -215,12 +244,13 @@ class Explorer(widgets.VBox):
         self._say(self.caption)
 
     def _describe(self) -> str:
-        return "; ".join(f"{control.description} = {_shown(control)}" for control in self.controls.values())
+        return "; ".join(f"{control.description} = {shown(control)}" for control in self.controls.values())
 
     def _say(self, sentence: str, problem: str = "") -> None:
         mark = f"<b>{problem}</b> " if problem else ""
         style = "margin: 0; line-height: 1.5"  # a notebook's own paragraphs stand further apart
-        self._caption.value = f'<p role="status" aria-live="polite" style="{style}">{mark}{html.escape(sentence)}</p>'
+        self._caption.value = f'<p style="{style}">{mark}{html.escape(sentence)}</p>'
+        self._announcer.sentence = f"{problem} {sentence}".strip()
 
     def __repr__(self) -> str:
         return self.caption
@@ -230,12 +260,3 @@ class Explorer(widgets.VBox):
         data, metadata = StaticTwin(self.frame, sentence)._repr_mimebundle_()
         live = super()._repr_mimebundle_(**options)
         return live | data, metadata
-
-
-def _shown(control: widgets.Widget) -> str:
-    if isinstance(control, widgets.SelectionSlider | widgets.ToggleButtons | widgets.Dropdown):
-        option = control.options[control.index]  # a SelectionSlider's label is empty until it has moved
-        return str(option[0] if isinstance(option, tuple) else option)
-    if isinstance(control.value, bool):
-        return "on" if control.value else "off"
-    return f"{control.value:.6g}" if isinstance(control.value, float) else str(control.value)

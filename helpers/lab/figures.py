@@ -153,3 +153,30 @@ def png(rgb: np.ndarray, compress_level: int = 1) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "png", compress_level=compress_level)
     return stream.getvalue()
+
+
+def without_caption(rgb: np.ndarray, caption: str) -> np.ndarray:
+    """The picture of a `StaticTwin` without the band that holds its caption, for pages that show it as text.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+        The picture with the band.
+    caption : str
+        What the band says; it decides how many lines the band has.
+
+    Raises
+    ------
+    ValueError
+        When the picture is not higher than the band.
+
+    Examples
+    --------
+    >>> twin = StaticTwin(np.zeros((200, 300, 3), np.uint8), "A caption.")
+    >>> twin.rgb.shape, without_caption(twin.rgb, "A caption.").shape
+    ((232, 300, 3), (200, 300, 3))
+    """
+    band = len(_caption_band(caption, rgb.shape[1]))
+    if len(rgb) <= band:
+        raise ValueError(f"rgb must be higher than its caption's band of {band} pixels, got {len(rgb)}")
+    return rgb[:-band]

@@ -18,29 +18,12 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
+
+from tools.browser import NAMES, chromium, find_chromium
 
 ROOT = Path(__file__).parents[2]
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 _NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
-
-
-def find_chromium() -> str | None:
-    """Path of a Chromium: the environment variable CHROMIUM, or the first usual name that is installed."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-
-
-@contextmanager
-def chromium(path: str) -> Iterator[Browser]:
-    """Headless Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -143,7 +126,7 @@ def run_all(page: Page, notebook: str, seconds: float = 120) -> list[str]:
 def browser_path() -> str:
     path = find_chromium()
     if path is None:
-        message = f"no browser: install one of {', '.join(_NAMES)}, or set CHROMIUM to its path"
+        message = f"no browser: install one of {', '.join(NAMES)}, or set CHROMIUM to its path"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     return path
 

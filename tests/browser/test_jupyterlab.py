@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page
 
+from tools.site.browser import axe
+
 pytestmark = pytest.mark.xdist_group("browser")  # one server and one browser, whichever way tests are distributed
 NOTEBOOKS = [
     path.name
@@ -145,3 +147,69 @@ def test_a_failing_position_says_so_in_place_and_the_next_one_recovers(lab):
     assert "failed" not in shown.caption
     until(lab.page, lambda: shown.pixels != pixels, "the next position has its picture")
     shown.expect_one_height()
+
+
+RUNNING = (
+    PICTURE.replace("frequency, amplitude)", "frequency, amplitude, **others)").replace("== 3", "is None")
+    + """
+    def run(self, progress, **values):
+        for _ in progress(range(10), "ten steps"):
+            time.sleep(0.1)
+        self.runs = getattr(self, "runs", 0) + 1
+        return f"Run number {self.runs}."
+"""
+)
+EVERY_CONTROL = """lab.Explorer(
+    Wave,
+    run="Run it",
+    frequency=lab.slider("frequency k", 1, 5, 1, value=2),
+    amplitude=lab.log_slider("amplitude a", 0.1, 3.0, value=1.0),
+    kind=lab.choice("kind", ["one", "other"]),
+    many=lab.choice("many", list("abcdef")),
+    show=lab.toggle("show"),
+    words=lab.text("words", value="some"),
+)"""
+ACTIVE = "document.activeElement"
+
+
+@pytest.fixture
+def explorer(lab, request):
+    notebook = f"{request.node.name}.ipynb"
+    lab.write(notebook, SETUP + "\nimport time", RUNNING, EVERY_CONTROL)
+    assert lab.run_all(notebook) == []
+    shown = Shown(lab.page)
+    until(lab.page, lambda: shown.image.get_attribute("alt"), "the picture has a name")
+    return shown
+
+
+def test_an_explorer_is_accessible_and_its_captions_are_announced(lab, explorer):
+    assert axe(lab.page, context={"include": [[".jp-OutputArea-output"]]}) == []
+    first, second = explorer.handles.all()[:2]
+    assert [handle.get_attribute("aria-label") for handle in (first, second)] == ["frequency k", "amplitude a"]
+    live = explorer.box.locator("[aria-live=polite]")
+    lab.page.evaluate("live => { window.live = live }", live.element_handle())
+    explorer.expect_change(lambda: explorer.press(second, "End"), "a key")
+    until(lab.page, lambda: second.get_attribute("aria-valuetext") == "3", "a log slider tells its value")
+    assert lab.page.evaluate("live.isConnected && live.textContent") == "The wave of frequency 2 has amplitude 3.0."
+    assert live.count() == 1
+
+
+def test_an_explorer_is_used_with_the_keyboard_alone(lab, explorer):
+    button = explorer.box.get_by_role("button", name="Run it")
+    explorer.handles.first.focus()
+    reached = set()
+    for _ in range(14):
+        reached.add(lab.page.evaluate(f"{ACTIVE}.getAttribute('aria-label') ?? {ACTIVE}.textContent"))
+        if button.evaluate(f"button => button === {ACTIVE}"):
+            break
+        lab.page.keyboard.press("Tab")
+    assert reached >= {"frequency k", "amplitude a", "one", "other", "Reset", "Run it"}
+    lab.page.keyboard.press("Enter")
+    until(lab.page, lambda: explorer.box.locator("progress").is_visible(), "the bar is seen")
+    lab.page.keyboard.press("Enter")  # a second press while it works is no second run
+    until(lab.page, lambda: explorer.caption == "Run number 1.", "the run ends")
+    assert button.evaluate(f"button => button === {ACTIVE}"), "the button keeps the focus"
+    lab.page.wait_for_timeout(500)
+    assert explorer.caption == "Run number 1."
+    lab.page.keyboard.press("Enter")
+    until(lab.page, lambda: explorer.caption == "Run number 2.", "the next press runs it again")

@@ -7,7 +7,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from helpers.lab import Exercise, WrongAnswer, exercise
+from helpers.lab import Exercise, WrongAnswer, exercise, grade
 
 TITLE = "Exercise 1: centre x"
 SENTENCE = "the mean is zero"
@@ -287,3 +287,27 @@ def test_ipython_shows_the_message_alone(capsys):
     finally:
         shell.restore_sys_module_state()
     assert capsys.readouterr() == ("Exercise 1: violated: it is even\n  on x=3\n", "")
+
+
+def test_a_grade_is_silent_and_refuses_what_was_not_attempted(capsys):
+    def untouched(x): ...
+
+    def right(x):
+        return 4 * x
+
+    quadruple = spec(properties={"is four times x": lambda answer, x: np.allclose(answer, 4 * x)})
+    grade(quadruple, right)
+    with pytest.raises(WrongAnswer, match="violated: is four times x"):
+        grade(quadruple, lambda x: 2 * x)
+    with pytest.raises(WrongAnswer, match=f"{TITLE}: not attempted"):
+        grade(quadruple, untouched)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_grade_uses_inputs_that_were_never_shown():
+    shown = []
+    drawn = spec(draw=lambda rng: {"x": int(rng.integers(10**9))}, properties={"is x": lambda answer, x: answer == x})
+    exercise(drawn)(lambda x: shown.append(x) or x)
+    with pytest.raises(WrongAnswer, match="violated: is x"):
+        grade(drawn, lambda x: x if x in shown else -1)
+    grade(drawn, lambda x: x if x in shown else -1, seed=0)

@@ -74,7 +74,7 @@ def said(explorer):
 
 def test_controls_and_reset_stand_above_the_picture_and_its_caption():
     explorer = explore()
-    controls, image, caption = explorer.children
+    controls, image, caption, _ = explorer.children
     n, show, reset = controls.children
     assert (n, show) == (explorer.controls["n"], explorer.controls["show"])
     assert (reset.description, reset.tooltip) == ("Reset", "Put every control back to its default")
@@ -85,7 +85,7 @@ def test_controls_and_reset_stand_above_the_picture_and_its_caption():
 
 
 def test_nothing_is_wider_than_the_picture_and_a_narrow_page_shrinks_it():
-    controls, image, caption = explore().children
+    controls, image, caption, _ = explore().children
     assert (image.width, image.height, image.format) == ("300", "150", "png")
     assert (image.layout.width, image.layout.max_width, image.layout.height) == ("300px", "100%", "auto")
     for part in (controls, caption):
@@ -103,8 +103,42 @@ def test_a_caption_of_three_lines_fits_and_no_caption_moves_the_page():
 
 
 def test_a_screen_reader_is_told_of_a_new_caption():
-    attributes = paragraph(explore()).attrib
-    assert (attributes["role"], attributes["aria-live"]) == ("status", "polite")
+    explorer = explore()
+    *_, announcer = explorer.children  # tests/browser looks at what the page makes of it
+    assert announcer.sentence == explorer.caption
+    explorer.set(n=4)
+    assert announcer.sentence == said(explorer) == "the peak is at 2"
+    with pytest.raises(ValueError, match="too"):
+        explorer.set(n=5)
+    assert announcer.sentence == said(explorer) == FAILED
+
+
+def test_the_announcer_takes_no_room_and_knows_its_explorer():
+    explorer = explore()
+    *_, announcer = explorer.children
+    assert "movable-explorer" in explorer._dom_classes
+    assert "movable-announcer" in announcer._dom_classes
+    assert "movable-caption" in explorer.children[2]._dom_classes
+    assert "position: absolute" in announcer._css
+
+
+@pytest.mark.parametrize(
+    ("controls", "main", "chosen"),
+    [
+        ({"show": toggle("show"), "n": slider("n", 0, 6, 1, value=2)}, None, "n"),
+        ({"show": toggle("show"), "n": log_slider("n", 1, 4, value=2, base=2)}, None, "n"),
+        ({"show": toggle("show"), "n": slider("n", 0, 6, 1, value=2)}, "show", "show"),
+        ({"show": toggle("show"), "n": choice("n", {"few": 1, "more": 2})}, None, "show"),
+    ],
+    ids=["slider", "log slider", "named", "no slider"],
+)
+def test_the_main_control(controls, main, chosen):
+    assert Explorer(Line, main=main, **controls).main == chosen
+
+
+def test_the_main_control_must_exist(refuses):
+    with refuses(ValueError, "main must be one of n; got 'm'"):
+        Explorer(Line, main="m", n=slider("n", 0, 6, 1, value=2))
 
 
 def test_figure_has_the_width_of_the_collection():
@@ -369,12 +403,10 @@ def bar(explorer):
 
 def resting(explorer):
     """What is disabled on the page, and whether the bar is seen."""
-    controls = explorer.children[0].children[:-1]
-    parts = [*controls, explorer.job.button]
-    return [part.disabled for part in parts], explorer.job.bar.layout.visibility
+    return [part.disabled for part in explorer.children[0].children[:-1]], explorer.job.bar.layout.visibility
 
 
-AT_REST, AT_WORK = ([False] * 4, "hidden"), ([True] * 4, "visible")
+AT_REST, AT_WORK = ([False] * 3, "hidden"), ([True] * 3, "visible")
 
 
 def test_without_run_there_is_no_button_to_press(refuses):
@@ -412,6 +444,20 @@ def test_pressing_it_runs_at_the_present_values_and_shows_the_result():
     assert np.array_equal(explorer.frame, explorer.redraw())
     sentence = "trained to 2.25 in 3 steps [height n = 3; show = on; run the cell to move it]"
     assert explorer._repr_mimebundle_()[0]["text/plain"] == sentence
+
+
+def test_a_press_during_a_run_comes_in_after_it_and_does_nothing(monkeypatch):
+    explorer = trained()
+    now = 5.0
+    monkeypatch.setattr("helpers.lab.explorer.time.monotonic", lambda: now)
+    explorer.job.button.click()
+    explorer.job.button.click()  # what waited for the kernel
+    assert explorer.picture.runs == [(2, True)]
+    now += 0.31
+    explorer.job.button.click()
+    assert explorer.picture.runs == [(2, True)] * 2
+    explorer.run()  # a script is never impatient
+    assert len(explorer.picture.runs) == 3
 
 
 def test_a_run_is_no_update_and_the_next_move_is():

@@ -12,7 +12,7 @@ from matplotlib.font_manager import get_font
 from PIL import Image
 
 from helpers.lab import figure, still, subplots
-from helpers.lab.figures import StaticTwin, blank, legend_below, pixels, png
+from helpers.lab.figures import StaticTwin, blank, legend_below, pixels, png, without_caption
 
 LONG = (
     "With 400 training rows the closed form reaches a test accuracy that is within the standard error of the maximum "
@@ -107,6 +107,17 @@ def test_twin_keeps_the_picture_and_its_width():
 @pytest.mark.parametrize("width", [900, 840, 640, 402, 406, 201])
 def test_twin_of_any_width(width):
     assert StaticTwin(np.zeros((3, width, 3), np.uint8), "One line.").rgb.shape == (35, width, 3)
+
+
+@pytest.mark.parametrize("caption", CAPTIONS)
+def test_the_picture_comes_back_without_its_caption(caption):
+    rgb = np.random.default_rng(0).integers(0, 255, (50, 840, 3), np.uint8)
+    assert np.array_equal(without_caption(StaticTwin(rgb, caption).rgb, caption), rgb)
+
+
+def test_a_picture_must_be_higher_than_its_caption(refuses):
+    with refuses(ValueError, "rgb must be higher than its caption's band of 32 pixels, got 32"):
+        without_caption(band("A straight line."), "A straight line.")
 
 
 def test_band_grows_by_whole_lines():

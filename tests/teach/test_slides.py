@@ -1,0 +1,217 @@
+"""Every lesson marks its slides; a deck needs no network, and nothing on it leaves its slide at 1280 × 720.
+
+The decks are those of all lessons, so that a slide that does not fit is found here; they are opened as files, which is
+how a lecturer opens them.
+"""
+
+import re
+
+import nbformat
+import pytest
+
+from tests import collection as see
+from tests.browser.conftest import browser_path as browser_path
+from tests.collection import LESSONS
+from tools.browser import chromium
+from tools.notebooks import Notebook
+from tools.teach import slides as tool
+from tools.teach.slides import HEIGHT, KINDS, WIDTH, kind_of, slides_of
+
+COUNT = range(8, 15)
+SMALLEST = 16  # pixels of 720: what the last row can still read
+HOW = "metadata: slideshow: slide_type: slide; JupyterLab: Property Inspector"
+
+
+def complaints(notebook: Notebook) -> list[str]:
+    """What a lesson's slides lack."""
+    marked = [k for k, cell in enumerate(notebook.node.cells) if kind_of(cell) == "slide"]
+    places = {line.cell: line.section for line in notebook.lines}
+    found = []
+    if len(marked) not in COUNT:
+        found.append(f"{len(marked)} slides, should be 8 to 14; mark cells with {HOW}")
+    if marked[:1] != [0]:
+        found.append("the first slide should be the title cell")
+    for what, cells in (
+        ("the picture of an Explorer", [k for k, _ in see.cells_that_call(notebook, "Explorer")]),
+        ("the table of claims", [k for k, _ in see.cells_that_call(notebook, "claims")]),
+        ("the key ideas", [k for k, section in places.items() if section == "Key ideas"]),
+    ):
+        if not set(cells) & set(marked):
+            found.append(f"no slide shows {what}: mark one of the cells {cells}")
+    for k, cell in enumerate(notebook.node.cells):
+        if kind_of(cell) not in ("", *KINDS):
+            found.append(f"cell {k}: slide_type {kind_of(cell)!r} is not one of {KINDS}")
+        below = [line for line in notebook.lines if line.cell == k and line.text.strip()]
+        late = [a.text for a, b in zip(below[1:], below, strict=False) if a.kind == "heading" and b.kind != "heading"]
+        if kind_of(cell) and late:
+            found.append(f"cell {k}: {late[0]!r} stands inside a slide; split the cell before it")
+    return found
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=see.name)
+def test_lesson_marks_its_slides(path):
+    assert complaints(see.read(path)) == []
+
+
+def unmark(node, *cells):
+    for k in cells:
+        node.cells[k].metadata.pop("slideshow", None)
+
+
+def marked(notebook, word):
+    return next(k for k, c in enumerate(notebook.node.cells) if kind_of(c) == "slide" and word in c.source)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("# Does", "the first slide should be the title cell"),
+        ("lab.Explorer", "no slide shows the picture of an Explorer: mark one of the cells"),
+        ("lab.claims", "no slide shows the table of claims"),
+        ("## Key ideas", "no slide shows the key ideas"),
+    ],
+)
+def test_a_missing_slide_is_noticed(word, said):
+    notebook = Notebook.read(LESSONS[0])
+    unmark(notebook.node, marked(notebook, word))
+    assert said in " | ".join(complaints(notebook))
+
+
+def test_too_few_unknown_and_unsplit_slides_are_noticed():
+    notebook = Notebook.read(LESSONS[0])
+    unmark(notebook.node, *[k for k in range(1, 40)])
+    notebook.node.cells[1].metadata["slideshow"] = {"slide_type": "subslide"}
+    notebook.node.cells[-1].source = "Text.\n\n## Late"
+    notebook.node.cells[-1].metadata["slideshow"] = {"slide_type": "slide"}
+    found = complaints(Notebook(notebook.path, notebook.node))
+    assert any(re.match(r"[67] slides, should be 8 to 14", sentence) for sentence in found)
+    assert "cell 1: slide_type 'subslide' is not one of ('slide', 'notes')" in found
+    assert f"cell {len(notebook.node.cells) - 1}: '## Late' stands inside a slide; split the cell before it" in found
+
+
+# ---------------------------------------------------------------- what is on a slide
+
+
+def lesson(*cells: tuple[str, str]) -> Notebook:
+    """A notebook of text cells, each with its slide type."""
+    made = []
+    for kind, source in cells:
+        cell = nbformat.v4.new_markdown_cell(source)
+        if kind:
+            cell.metadata["slideshow"] = {"slide_type": kind}
+        made.append(cell)
+    return Notebook(LESSONS[0], nbformat.v4.new_notebook(cells=made))
+
+
+ANSWER = "<details><summary>Answer</summary>\n\nNo.\n\n</details>"
+
+
+def test_unmarked_cells_are_left_out_and_answers_become_notes():
+    first, second = slides_of(
+        lesson(
+            ("slide", "# Why?"),
+            ("", "## Hidden"),
+            ("slide", f"### A *vote*\n\nYes or [no](x.ipynb#y)?\n\n{ANSWER}"),
+            ("notes", "Take your time."),
+        )
+    )
+    assert (first.cell, second.cell) == (0, 2)
+    assert (second.section, second.title) == ("Hidden", "A <em>vote</em>")
+    assert "Yes or no?" in second.body
+    assert "<h" not in second.body
+    assert "No." not in second.body
+    assert "<strong>Answer</strong>" in second.notes[0]
+    assert "Take your time." in second.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [([("notes", "x")], "'notes' after a slide"), ([("fragment", "x")], "slide_type 'fragment' must be 'slide'")],
+)
+def test_a_mark_that_cannot_be_followed_is_refused(cells, said):
+    with pytest.raises(ValueError, match=said):
+        slides_of(lesson(*cells))
+
+
+def test_code_without_an_output_is_refused():
+    notebook = lesson(("slide", "# Why?"))
+    cell = nbformat.v4.new_code_cell("1 + 1", metadata={"slideshow": {"slide_type": "slide"}})
+    notebook.node.cells.append(cell)
+    with pytest.raises(ValueError, match="cell 1: is marked as a slide and has no output to show"):
+        slides_of(notebook)
+
+
+def test_of_the_claims_a_slide_shows_statement_and_verdict():
+    table = (
+        "| claim | test | measured | reproduced if | verdict |\n|---|---|---|---|---|\n"
+        "| C1 $x$ \\| y | t | 1 | < 2 | **reproduced** |\n| C2 z | t | 3 | < 2 | **not reproduced** |\n\n"
+        "Verdict: **partly**."
+    )
+    notebook = lesson(("slide", "# Why?"))
+    cell = nbformat.v4.new_code_cell("lab.claims()", metadata={"slideshow": {"slide_type": "slide"}})
+    cell.outputs = [nbformat.v4.new_output("display_data", data={"text/markdown": table})]
+    notebook.node.cells.append(cell)
+    body = slides_of(notebook)[1].body
+    assert re.findall(r"<td.*?>(.*?)</td>", body) == ["C1 $x$ | y", "reproduced", "C2 z", "not reproduced"]
+    assert "Verdict: <strong>partly</strong>" in body
+
+
+def test_a_lesson_without_slides_stops_the_command(tmp_path, capsys):
+    bare = Notebook.read(LESSONS[0])
+    unmark(bare.node, *range(len(bare.node.cells)))
+    (tmp_path / "09_bare.ipynb").write_text(nbformat.v4.writes(bare.node), encoding="utf-8")
+    assert tool.main(["--out", str(tmp_path / "out"), str(tmp_path / "09_bare.ipynb")]) == 1
+    assert "09_bare.ipynb: no cell carries slideshow.slide_type 'slide'" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- in a browser
+
+MEASURE = """() => [...document.querySelectorAll(".slides > section")].map(slide => {
+    const content = slide.querySelector(".content"), frame = slide.getBoundingClientRect();
+    const shown = [...slide.querySelectorAll("*")].filter(part =>
+        !part.closest("mjx-assistive-mml, aside, mjx-stretchy-v, mjx-stretchy-h") && part.getClientRects().length);
+    const edges = shown.map(part => part.getBoundingClientRect());
+    const text = parseFloat(getComputedStyle(content).fontSize);
+    return {
+        cell: slide.dataset.cell, pixels: text,
+        right: Math.max(...edges.map(edge => edge.right)) - frame.right,
+        bottom: Math.max(...edges.map(edge => edge.bottom)) - frame.bottom,
+        pictures: [...content.querySelectorAll("img")].every(picture => picture.naturalWidth > 0 && picture.alt),
+        raw: /\\$|\\\\[a-z]+\\{/.test(content.innerText), wrong: content.querySelectorAll("mjx-merror").length,
+    };
+})"""
+
+
+@pytest.mark.xdist_group("browser")
+def test_decks_fit_and_ask_nobody(browser_path, tmp_path):
+    said = tool.write(LESSONS, tmp_path)
+    assert len(said) == len(LESSONS)
+    strangers, errors, wrong, formulas = [], [], [], 0
+    with chromium(browser_path) as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or strangers.append(asked.url))
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for path in LESSONS:
+            page.goto((tmp_path / f"{path.stem}.html").as_uri())
+            page.wait_for_selector("body[data-ready]", timeout=60_000)
+            formulas += page.locator("mjx-container").count()
+            slides = page.evaluate(MEASURE)
+            assert len(slides) == len(slides_of(see.read(path)))
+            for slide in slides:
+                fits = max(slide["right"], slide["bottom"]) <= 1 and slide["pixels"] >= SMALLEST
+                if not fits or not slide["pictures"] or slide["raw"] or slide["wrong"]:
+                    wrong.append((path.stem, slide))
+        page.keyboard.press("ArrowLeft")
+        page.goto((tmp_path / f"{LESSONS[0].stem}.html").as_uri())
+        page.wait_for_selector("body[data-ready]")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("Reveal.getIndices().h") == 1
+        with page.expect_popup() as opened:
+            page.keyboard.press("s")
+        notes = opened.value
+        notes.wait_for_selector(".speaker-controls-notes", state="attached")
+        page.goto((tmp_path / "index.html").as_uri())
+        assert page.get_by_role("link").count() == len(LESSONS)
+    assert (strangers, errors, wrong) == ([], [], [])
+    assert formulas > 0

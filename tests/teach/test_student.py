@@ -1,0 +1,107 @@
+"""What students get holds no solution, keeps every stub, has no dead link, and runs on nothing but itself."""
+
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+
+from tests import collection as see
+from tests.collection import NOTEBOOKS, SOLUTIONS
+from tools.notebooks import ROOT, Notebook, execute
+from tools.teach import student
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """The folder as `make student` makes it."""
+    folder = tmp_path_factory.mktemp("student") / "movable-derivations"
+    assert [copy.name for copy in student.copy_for_students(folder)] == [path.name for path in NOTEBOOKS]
+    return folder
+
+
+def test_nothing_is_given_away(made):
+    assert student.complaints(made) == []
+    assert not (made / "notebooks/solutions").exists()
+    assert not (made / "tests").exists()
+    worked = {cell.source for path in SOLUTIONS for _, cell in see.read(path).code if "@lab.exercise" in cell.source}
+    given = {cell.source for path in made.glob("notebooks/*.ipynb") for _, cell in Notebook.read(path).code}
+    assert worked
+    assert not worked & given
+
+
+def test_every_stub_is_there_and_says_not_attempted(made):
+    for path in NOTEBOOKS:
+        copy = Notebook.read(made / "notebooks" / path.name)
+        stubs = see.exercise_functions(copy)
+        assert [spec for _, spec, _ in stubs] == [spec for _, spec, _ in see.exercise_functions(see.read(path))]
+        for k, *_ in stubs:
+            assert "not attempted" in copy.node.cells[k].outputs[0].text
+
+
+def test_every_link_leads_somewhere(made):
+    for path in made.rglob("*.ipynb"):
+        for _, source in see.markdown(Notebook.read(path)):
+            for target in re.findall(r"\]\((?!https?:|#)([^)\s]*)\)", re.sub(r"\$[^$]*\$|`[^`]*`", "", source)):
+                assert (path.parent / unquote(target).partition("#")[0]).exists(), (path.name, target)
+    readme = (made / "README.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"\]\((notebooks/\S+)\)", readme)) == len(NOTEBOOKS)
+    assert all((made / target).exists() for target in re.findall(r"\]\((notebooks/\S+)\)", readme))
+
+
+def test_nothing_is_for_lecturers_and_no_sentence_is_cut(made):
+    copies = [Notebook.read(path) for path in made.glob("notebooks/*.ipynb")]
+    text = "\n".join(source for copy in copies for _, source in see.markdown(copy))
+    assert "## For lecturers" not in text
+    assert "Replace `...` and run the cell." in text
+    assert not re.search(r"[Ww]orked solutions?\b", text)
+
+
+def test_it_runs_on_its_own_files(made, monkeypatch):
+    path = made / "notebooks" / NOTEBOOKS[0].name
+    notebook = Notebook.read(path)
+    notebook.node.cells.append(nbformat.v4.new_code_cell("import helpers\nprint(helpers.__file__)"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(made), str(ROOT / "tests" / "offline")]))
+    execute(notebook)
+    *_, last = notebook.node.cells
+    assert last.outputs[0].text.startswith(str(made))
+    assert [cell.outputs[0].text for _, cell in notebook.code if "@lab.exercise(" in cell.source] == [
+        "Exercise 1: the smallest n that is close enough: not attempted\n"
+    ]
+
+
+def test_the_zip_is_the_folder_and_repeats(made):
+    archive = student.pack(made)
+    first = archive.read_bytes()
+    with zipfile.ZipFile(archive) as opened:
+        names = set(opened.namelist())
+        assert opened.read("movable-derivations/README.md") == (made / "README.md").read_bytes()
+    assert names == {f"{made.name}/{path.relative_to(made).as_posix()}" for path in made.rglob("*") if path.is_file()}
+    assert "movable-derivations/helpers/stored/contrastive_sweep.json" in names
+    assert student.pack(made).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda cell: setattr(cell, "source", "def enough(): ..."), "lacks the stub\n@lab.exercise(exercises.enough)"),
+        (
+            lambda cell: setattr(cell, "source", f"{cell.source}\n    while np.exp(x) - (1 + x / n) ** n > tolerance:"),
+            "holds a line of its solution: while np.exp(x)",
+        ),
+        (lambda cell: setattr(cell, "source", f"{cell.source}  # solutions/"), "names the folder of solutions"),
+    ],
+)
+def test_what_slips_in_is_noticed(made, tmp_path, change, said):
+    copy = shutil.copytree(made, tmp_path / "copy")
+    path = copy / "notebooks" / NOTEBOOKS[0].name
+    node = Notebook.read(path).node
+    change(next(cell for cell in node.cells if "@lab.exercise(exercises.enough)" in cell.source))
+    path.write_text(nbformat.v4.writes(node), encoding="utf-8")
+    assert said in "\n".join(student.complaints(copy))
+    path.unlink()
+    assert f"{path.name} is missing" in student.complaints(copy)

@@ -1,0 +1,142 @@
+"""`make student`: what students get, as a folder and a zip: notebooks without solutions, and all they need to run.
+
+Outputs stay, so that a notebook can be read before it is run; exercises say "not attempted" in them. Sentences that
+link to worked solutions go, and other links that would lead out of the folder become plain words.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote
+
+from tools.notebooks import ROOT, Notebook, serialise
+from tools.teach.assignments import without_solutions
+
+OUT = ROOT / "build" / "student"
+FILES = ("LICENSE", "LICENSE-TEXT", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")
+README = """\
+# {name}
+
+Interactive notebooks. You need Python 3.11 to 3.14. On Linux or macOS:
+
+```
+make lab
+```
+
+On Windows: `py -m venv .venv`, then `.venv\\Scripts\\pip install -c requirements.lock -e .`, then
+`.venv\\Scripts\\jupyter lab notebooks\\00_start_here.ipynb`.
+
+Begin with `notebooks/00_start_here.ipynb`. Each exercise checks itself: replace `...` and run its cell.
+
+{lessons}
+
+Text: CC BY 4.0 (LICENSE-TEXT). Code: BSD-3-Clause (LICENSE).
+"""
+NOT_FOR_STUDENTS = "## For lecturers"  # how a cell begins that students do not get
+MINUTE = (2020, 1, 1, 0, 0, 0)  # of every file in the zip: the same content makes the same zip
+
+_SKIPPED = shutil.ignore_patterns("__pycache__", ".*", "*.part")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|attachment:|#)([^)\s]*)\)")
+
+
+def copy_for_students(folder: Path, root: Path = ROOT) -> list[Path]:
+    """Make the folder anew; the notebooks in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "notebooks").mkdir(parents=True)
+    for name in FILES:
+        shutil.copyfile(root / name, folder / name)
+    shutil.copytree(root / "helpers", folder / "helpers", ignore=_SKIPPED)
+    sources = [Notebook.read(path) for path in sorted((root / "notebooks").glob("*.ipynb"))]
+    for name in sorted({name for source in sources for name in _scripts(source)}):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(root / name, folder / name)
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    lessons = "\n".join(f"- [{_title(source)}](notebooks/{source.path.name})" for source in sources)
+    (folder / "README.md").write_text(README.format(name=project, lessons=lessons), encoding="utf-8")
+    copies = [folder / "notebooks" / source.path.name for source in sources]
+    for copy in copies:
+        copy.touch()  # so that links between notebooks are seen to lead somewhere
+    for source, copy in zip(sources, copies, strict=True):
+        source.node.cells = [cell for cell in source.node.cells if not cell.source.startswith(NOT_FOR_STUDENTS)]
+        for cell in source.node.cells:
+            cell.metadata.pop("slideshow", None)
+            if cell.cell_type == "markdown":
+                cell.source = _within(without_solutions(cell.source), copy.parent)
+        copy.write_text(serialise(source.node), encoding="utf-8", newline="\n")
+    return copies
+
+
+def _scripts(notebook: Notebook) -> set[str]:
+    """Scripts that the text tells the reader to run."""
+    text = "\n".join(line.text for line in notebook.lines if line.kind == "prose")
+    return set(re.findall(r"`((?:examples|benchmarks)/\w+\.py)", text))
+
+
+def _title(notebook: Notebook) -> str:
+    return notebook.lines[0].text.removeprefix("# ")
+
+
+def _within(text: str, folder: Path) -> str:
+    """Text whose links to files that are not there are plain words."""
+
+    def keep(link: re.Match) -> str:
+        return link[0] if (folder / unquote(link[2]).partition("#")[0]).exists() else link[1]
+
+    return _LINK.sub(keep, text)
+
+
+def pack(folder: Path) -> Path:
+    """The folder as a zip beside it, the same bytes for the same files."""
+    target = folder.with_suffix(".zip")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", MINUTE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return target
+
+
+def complaints(folder: Path, root: Path = ROOT) -> list[str]:
+    """Solutions that slipped in, and stubs that got lost."""
+    found = []
+    everything = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".ipynb", ".md", ".py")
+    }
+    found += [f"{name} names the folder of solutions" for name, text in everything.items() if "solutions/" in text]
+    for path in sorted((root / "notebooks" / "solutions").glob("*.ipynb")):
+        copy = folder / "notebooks" / path.name
+        if not copy.exists():
+            found.append(f"{copy.name} is missing")
+            continue
+        lesson = Notebook.read(root / "notebooks" / path.name)
+        stubs = [cell.source for _, cell in lesson.code if "@lab.exercise(" in cell.source]
+        cells = [cell.source for cell in Notebook.read(copy).node.cells]
+        found += [f"{copy.name} lacks the stub\n{stub}" for stub in stubs if stub not in cells]
+        stated = "\n".join(cell.source for cell in lesson.node.cells)  # what a lesson shows on purpose
+        for line in {line.strip() for _, cell in Notebook.read(path).code for line in cell.source.splitlines()}:
+            if len(line) > 20 and line not in stated and any(line in cell for cell in cells):
+                found.append(f"{copy.name} holds a line of its solution: {line}")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.teach.student", description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args(arguments)
+    folder = options.out / "movable-derivations"
+    copies = copy_for_students(folder)
+    wrong = complaints(folder)
+    print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    archive = pack(folder)
+    print(f"{archive}: {len(copies)} notebooks, {archive.stat().st_size / 1e6:.1f} MB")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
