@@ -139,7 +139,9 @@ class _Bars:
     _WIDEST = 20  # characters of a name
 
     def __init__(self, axes: Axes, most: int, title: str, xlabel: str) -> None:
-        self.bars = axes.barh(np.arange(most), np.zeros(most), height=0.72, edgecolor=style.COLORS["black"])
+        self.bars = axes.barh(
+            np.arange(most), np.zeros(most), height=0.72, color=style.COLORS["sky"], edgecolor=style.COLORS["black"]
+        )
         self.names, self.notes = (
             [axes.text(x, y, "", va="center", ha=side, fontsize=9) for y in range(most)]
             for x, side in ((-2.3 * self._REACH, "left"), (1.9 * self._REACH, "right"))
@@ -171,7 +173,7 @@ class _Words:
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
-        self.bars = axes.bar(np.arange(self._MOST), np.zeros(self._MOST))
+        self.bars = axes.bar(np.arange(self._MOST), np.zeros(self._MOST), color=style.COLORS["blue"])
         self.tokens = [axes.text(k, 0, "", rotation=90, ha="center", fontsize=8) for k in range(self._MOST)]
         axes.axhline(0, color=style.COLORS["black"], linewidth=0.8)
         axes.set(ylim=(-1, 1), xlim=(0, 1), xticks=[], ylabel="change of s")

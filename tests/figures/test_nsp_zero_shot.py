@@ -57,11 +57,11 @@ FURNITURE = {
     "Bench": [
         "height 5.6",
         "next sentence: s, and σ(s) | score s, minus its calibration |  | -28.8 to 24 | 9.6 to -0.6 | linear "
-        "| −10 −5 0 5 10 |  | #000000-None | bar #1f77b4 0 0.72",
+        "| −10 −5 0 5 10 |  | #000000-None | bar #56b4e9 0 0.72",
         "masked word (PET), and p | log p, minus calibration and mean |  | -28.8 to 24 | 9.6 to -0.6 | linear"
-        " | −10 −5 0 5 10 |  | #000000-None | bar #1f77b4 0 0.72",
+        " | −10 −5 0 5 10 |  | #000000-None | bar #56b4e9 0 0.72",
         "what each word adds to the winner's score |  | change of s | 0 to 1 | -1 to 1 | linear |  | −1.0 −0."
-        "5 0.0 0.5 1.0 | #000000-None | bar #1f77b4 0.8 0",
+        "5 0.0 0.5 1.0 | #000000-None | bar #0072b2 0.8 0",
     ],
     "Templates": [
         "height 5.3",
