@@ -25,19 +25,39 @@ class Crossings:
     """Where K times a segment passes from one linear region into the next, sorted by segment and along each.
 
     segment : [K] its index. t : [K] in [0, 1), a + t(b - a). point : [K, d]. value : [K] D there, the same on both
-    sides. norm_before, norm_after : [K] |∇D| of the region that is left and of the one that is entered.
+    sides. grad_before, grad_after : [K, d] ∇D of the region that is left and of the one that is entered.
     """
 
     segment: NDArray[np.integer]
     t: Array
     point: Array
     value: Array
-    norm_before: Array
-    norm_after: Array
+    grad_before: Array
+    grad_after: Array
+
+    @property
+    def norm_before(self) -> Array:
+        """|∇D| [K] of the region that is left."""
+        return np.linalg.norm(self.grad_before, axis=1)
+
+    @property
+    def norm_after(self) -> Array:
+        """|∇D| [K] of the region that is entered."""
+        return np.linalg.norm(self.grad_after, axis=1)
 
     def jumps(self, mode: str = "gn", eps: float = 0.1) -> Array:
-        """[K] what D̂ gains at each crossing, on the way from a to b: `helpers.affine_critic.boundary_jump`."""
-        return boundary_jump(self.value, self.norm_before, self.norm_after, mode, eps)
+        """[K] what D̂ gains at each crossing, on the way from a to b: `helpers.affine_critic.boundary_jump`, and inner.
+
+        Raises
+        ------
+        ValueError : an unknown mode, a bad eps, or a region without a gradient on either side.
+        """
+        inner = mode == "inner"
+        jumps = boundary_jump(self.value, self.norm_before, self.norm_after, "plain" if inner else mode, eps)
+        if inner:  # its value is ⟨g/n, x⟩, and x is the same on both sides
+            turned = self.grad_after / self.norm_after[:, None] - self.grad_before / self.norm_before[:, None]
+            jumps = (turned * self.point).sum(axis=1)
+        return jumps
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,7 @@ def boundary_crossings(net: nn.Sequential, a: ArrayLike, b: ArrayLike) -> Crossi
     Inside a region all preactivations are affine along a segment, so that the nearest root among the units that move
     towards 0 is where the region ends. That unit is switched over, and the walk goes on with the new affine piece.
     Nothing is sampled: no region is too thin. A boundary through a itself may count as crossed at t = 0. (Planned as a
-    bisection with brackets of each crossing; the walk gives the crossing itself, and both norms at no extra cost.)
+    bisection with brackets of each crossing; the walk gives the crossing itself, and both gradients at no extra cost.)
 
     Parameters
     ----------
@@ -127,7 +147,7 @@ def boundary_crossings(net: nn.Sequential, a: ArrayLike, b: ArrayLike) -> Crossi
     segment, t, along = np.arange(len(a)), np.zeros(len(a)), b - a
     on = _pattern(hidden, a)
     width = np.cumsum([0] + [len(layer.b) for layer in hidden])
-    found: list[tuple[Array, ...]] = []  # the state on entry to each region: segment, t, value, norm
+    found: list[tuple[Array, ...]] = []  # the state on entry to each region: segment, t, value, gradient
     # It ends: along a segment a first-layer unit switches at most once, and between two such events the second layer
     # is in the same position, and so on.
     while len(segment):
@@ -141,7 +161,7 @@ def boundary_crossings(net: nn.Sequential, a: ArrayLike, b: ArrayLike) -> Crossi
                 -np.divide(z, dz, out=np.full_like(z, -np.inf), where=towards), 0
             )
             h, dh = z * factor, dz * factor
-        found.append((segment, t, (h @ out.W.T + out.b)[:, 0], _norm(hidden, out, factors)))
+        found.append((segment, t, (h @ out.W.T + out.b)[:, 0], _gradient(hidden, out, factors)))
         unit = wait.argmin(1)
         t = t + wait[np.arange(len(t)), unit]
         stay = t < 1
@@ -150,12 +170,12 @@ def boundary_crossings(net: nn.Sequential, a: ArrayLike, b: ArrayLike) -> Crossi
         for k, state in enumerate(on):
             rows = np.flatnonzero((width[k] <= unit) & (unit < width[k + 1]))
             state[rows, unit[rows] - width[k]] ^= True
-    segment, t, value, norm = (np.concatenate(each) for each in zip(*found, strict=True))
+    segment, t, value, grad = (np.concatenate(each) for each in zip(*found, strict=True))
     order = np.argsort(segment, kind="stable")
-    segment, t, value, norm = segment[order], t[order], value[order], norm[order]
+    segment, t, value, grad = segment[order], t[order], value[order], grad[order]
     entered = np.flatnonzero(segment[1:] == segment[:-1]) + 1  # all entries but each segment's start
     segment, t, value = segment[entered], t[entered], value[entered]
-    return Crossings(segment, t, a[segment] + t[:, None] * along[segment], value, norm[entered - 1], norm[entered])
+    return Crossings(segment, t, a[segment] + t[:, None] * along[segment], value, grad[entered - 1], grad[entered])
 
 
 def effective_bias(net: nn.Module, x: Tensor) -> Tensor:
@@ -240,11 +260,11 @@ def _pattern(hidden: list[_Layer], h: Array) -> list[NDArray[np.bool_]]:
     return pattern
 
 
-def _norm(hidden: list[_Layer], out: _Layer, factors: list[Array]) -> Array:
+def _gradient(hidden: list[_Layer], out: _Layer, factors: list[Array]) -> Array:
     grad = np.broadcast_to(out.W, factors[-1].shape)
     for layer, factor in zip(reversed(hidden), reversed(factors), strict=True):
         grad = (grad * factor) @ layer.W
-    return np.linalg.norm(grad, axis=1)
+    return grad
 
 
 def _points(name: str, value: ArrayLike, hidden: list[_Layer]) -> Array:

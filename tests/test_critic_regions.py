@@ -341,3 +341,25 @@ def test_biases_elsewhere_are_refused():
         effective_bias(NET, torch.zeros(1, 2, dtype=torch.int64))
     plain = nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(2, 1))
     assert effective_bias(plain, torch.zeros(3, 2)).tolist() == pytest.approx([plain[3].bias.item()] * 3)
+
+
+def test_jumps_of_the_inner_critic_lack_the_effective_bias():
+    """Against values on both sides of each boundary, and against plain less the bias part of Euler's identity."""
+    net = network()
+    a, b = np.array([[-4.0, 0.3]]), np.array([[4.0, 0.9]])
+    found = boundary_crossings(net, a, b)
+    step = 1e-9 * (b - a)
+    sides = [torch.tensor(found.point + side * step) for side in (-1, 1)]
+    before, after = (gradient_normalize(net, x, "inner").detach().numpy() for x in sides)
+    assert found.jumps("inner").size > 5
+    assert found.jumps("inner") == pytest.approx(after - before, abs=1e-6)
+    before, after = (effective_bias(net, x) / input_gradient(net, x)[1].detach().norm(dim=1) for x in sides)
+    assert found.jumps("inner") == pytest.approx(found.jumps("plain") - (after - before).numpy(), abs=1e-6)
+
+
+def test_a_side_without_a_gradient_has_no_jump():
+    found = boundary_crossings(line((1.0, 0.0, 1.0), slope=0.0), [[-1.0]], [[1.0]])
+    assert [*found.norm_before, *found.norm_after] == [0, 1]
+    for mode in ("inner", "plain"):
+        with pytest.raises(ValueError, match=r"^n1 must be > 0, got 0\.0$"):
+            found.jumps(mode)

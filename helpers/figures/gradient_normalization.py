@@ -101,21 +101,11 @@ class Landscape:
         with torch.no_grad():
             value = wgan.gradient_normalize(net, torch.tensor(points), mode, eps).numpy()
         crossings = wgan.boundary_crossings(net, points[:1], points[-1:])
-        jumps = _jumps(net, crossings, mode, eps)
+        jumps = crossings.jumps(mode, eps)
         gained = np.concatenate([[0], np.cumsum(jumps)])[np.searchsorted(crossings.point[:, 0], x)]
         self.value.set_data(x, value / unit)
         self.integral.set_data(x, (value - gained) / unit)
         return jumps
-
-
-def _jumps(net: nn.Sequential, crossings: wgan.Crossings, mode: str, eps: float) -> Array:
-    """Jumps at the crossings; of the inner critic too, where they are those of plain without the effective bias."""
-    if mode != "inner":
-        return crossings.jumps(mode, eps)
-    width = 1e-9
-    sides = (crossings.point + np.array([s * width, 0]) for s in (1, -1))
-    after, before = (wgan.gradient_normalize(net, torch.tensor(p), "inner").detach().numpy() for p in sides)
-    return after - before
 
 
 def _small(number: float) -> str:

@@ -172,9 +172,10 @@ class Summary:
         "TF-IDF": {"method": "TF-IDF"},
         "LSA": {"method": "LSA"},
         "masked word (PET)": {"method": "PET", "template": "a {} program", "order": "prefix", "calibration": "none"},
-        "PET, calibrated": {"method": "PET", "template": "a {} program", "order": "prefix", "calibration": "mean"},
+        "PET calibrated": {"method": "PET", "template": "a {} program", "order": "prefix", "calibration": "mean"},
+        "PET calibrated (bare label)": {"method": "PET", "template": "{}", "order": "prefix", "calibration": "mean"},
         "next sentence (NSP)": {"method": "NSP", "template": "{}", "order": "prefix", "calibration": "none"},
-        "NSP, calibrated": {"method": "NSP", "template": "{}", "order": "prefix", "calibration": "mean"},
+        "NSP calibrated": {"method": "NSP", "template": "{}", "order": "prefix", "calibration": "mean"},
         "16 examples a label": {"method": "few-shot", "shots": 16},
     }
 

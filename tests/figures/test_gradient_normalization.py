@@ -117,17 +117,6 @@ class TestLandscape:
                     assert {"50", "100", "200", "400", "800", "1500"} <= set(row["parameters"])
 
 
-def test_jumps_of_the_inner_critic_lack_the_effective_bias():
-    net = wgan.SeedBatchedMLP([3], 2, [8, 8], 1, dtype=torch.float64).single(0)
-    crossings = wgan.boundary_crossings(net, [[-4.0, 0.3]], [[4.0, 0.3]])
-    jumps = figures._jumps(net, crossings, "inner", 0.1)
-    assert jumps.size > 5
-    sides = [torch.tensor(crossings.point + np.array([shift, 0])) for shift in (-1e-7, 1e-7)]
-    before, after = (wgan.effective_bias(net, x) / wgan.input_gradient(net, x)[1].detach().norm(dim=1) for x in sides)
-    assert np.allclose(jumps, crossings.jumps("plain") - (after - before).numpy(), atol=1e-5)
-    assert np.array_equal(figures._jumps(net, crossings, "gn", 0.1), crossings.jumps("gn"))
-
-
 @pytest.mark.parametrize(
     ("number", "text"), [(0.0, "0"), (9e-7, "0"), (1e-6, "1e-06"), (0.1234, "0.12"), (148.3, "150"), (2.0, "2")]
 )

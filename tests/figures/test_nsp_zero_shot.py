@@ -87,9 +87,9 @@ FURNITURE = {
     "Summary": [
         "height 3.9",
         "legend: 95 % interval, chance, NSP, same-topic negatives, SOP",
-        "shipped model and baselines | accuracy |  | 0 to 1 | 6.5 to -0.5 | linear | 0.0 0.2 0.4 0.6 0.8 1.0 "
-        "| TF-IDF LSA masked word (PET) PET, calibrated next sentence (NSP) NSP, calibrated 16 examples a lab"
-        "el | #000000:None | bar #56b4e9 0 0.65 | bar #0072b2 0 0.65 | #000000 1.5",
+        "shipped model and baselines | accuracy |  | 0 to 1 | 7.5 to -0.5 | linear | 0.0 0.2 0.4 0.6 0.8 1.0 "
+        "| TF-IDF LSA masked word (PET) PET calibrated PET calibrated (bare label) next sentence (NSP) NSP ca"
+        "librated 16 examples a label | #000000:None | bar #56b4e9 0 0.65 | bar #0072b2 0 0.65 | #000000 1.5",
         "three tasks, three seeds | pairs of the own task judged right | accuracy, zero-shot | 0.45 to 1 | 0 "
         "to 0.8 | linear | 0.4 0.5 0.6 0.7 0.8 0.9 1.0 | 0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 | #0072B2Noneo |"
         " #009E73None^ | #D55E00Nonev | #000000:None",
@@ -408,17 +408,20 @@ class TestSummary:
         table = Stored("nsp_evaluation")
         plain = {"section": "accuracy", "labels": labels, "method": "NSP", "template": "{}", "order": "prefix"}
         row = table.row(**plain, calibration="mean")
-        assert summary.bars[5].get_width() == row["accuracy"]
-        assert summary.bars[4].get_width() == table.row(**plain, calibration="none")["accuracy"]
-        assert summary.intervals.get_segments()[5].tolist() == [[row["ci"][0], 5], [row["ci"][1], 5]]
+        assert summary.bars[6].get_width() == row["accuracy"]
+        assert summary.bars[5].get_width() == table.row(**plain, calibration="none")["accuracy"]
+        assert summary.intervals.get_segments()[6].tolist() == [[row["ci"][0], 6], [row["ci"][1], 6]]
         assert picture_words(caption) == (
-            f"{labels[1:]} labels, {row['n']} texts, accuracy: TF-IDF, LSA, masked word (PET), PET, calibrated, "
-            f"next sentence (NSP), NSP, calibrated, {16} examples a label; chance {chance:.2f}. "
+            f"{labels[1:]} labels, {row['n']} texts, accuracy: TF-IDF, LSA, masked word (PET), PET calibrated, "
+            f"PET calibrated (bare label), next sentence (NSP), NSP calibrated, "
+            f"{16} examples a label; chance {chance:.2f}. "
             "Right, calibrated, mean of 3 seeds: NSP, same-topic negatives, SOP."
         )
-        assert f"NSP, calibrated {row['accuracy']:.2f}" in caption
+        assert f"NSP calibrated {row['accuracy']:.2f}" in caption
         shots = table.row(section="accuracy", labels=labels, shots=16)["accuracy"]
         assert f"16 examples a label {shots:.2f}" in caption
+        bare = table.row(**plain | {"method": "PET"}, calibration="mean")["accuracy"]
+        assert summary.bars[4].get_width() == bare
         assert list(summary.chance.get_xdata()) == [chance, chance]
         assert list(summary.chance_too.get_ydata()) == [chance, chance]
         assert f"chance {chance:.2f}." in caption
@@ -431,5 +434,5 @@ class TestSummary:
 
     def test_nsp_has_its_own_colour(self, summary):
         dark = [bar.get_facecolor() for bar in summary.bars]
-        assert dark[4] == dark[5] != dark[0] == dark[3]
+        assert dark[5] == dark[6] != dark[0] == dark[4]
         assert style.COLORS["blue"] != style.COLORS["sky"]
