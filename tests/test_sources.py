@@ -15,11 +15,11 @@ FILES = sorted((ROOT / "helpers").rglob("*.py"))
 
 
 def arrows_point_down(path: Path, root: Path = ROOT) -> list[str]:
-    """Figures and exercises use the maths and the lab; no arrow points up, sideways or out of the package."""
+    """Figures and exercises use the maths, the lab and parts of their own, `<subject>_<part>`; nothing else of ours."""
     parts = path.relative_to(root).with_suffix("").parts
     layer, own = (parts[1] if len(parts) > 2 else "maths"), re.escape(".".join(parts))
     maths = r"helpers\.(?!lab\b|figures\b|exercises\b)"
-    allowed = {"maths": maths, "lab": r"helpers\.lab\b"}.get(layer, rf"{maths}|helpers\.lab\b|{own}\b")
+    allowed = {"maths": maths, "lab": r"helpers\.lab\b"}.get(layer, rf"{maths}|helpers\.lab\b|{own}(_\w+)?\b")
     module = ast.parse(path.read_text(encoding="utf-8"))
     used = see.imports(module)
     ours = [name for name in used if re.match(r"\.|tests|tools|helpers\.", name)]
