@@ -46,8 +46,7 @@ class Landscape:
         self.values = left.imshow(blank, cmap=style.SIGNED, vmin=-1, vmax=1, **where)
         self.norms = middle.imshow(blank, cmap=style.FIELD, vmin=0, vmax=1.2, **where)
         self.regions = middle.imshow(np.zeros((*blank.shape, 4)), **where)
-        bar = figure.colorbar(self.values, ax=left, orientation="horizontal", ticks=(-1, 0, 1))
-        bar.ax.set_xticklabels(["-max", "0", "max"])
+        self.bar = figure.colorbar(self.values, ax=left, orientation="horizontal", ticks=(-1, 0, 1))
         figure.colorbar(self.norms, ax=middle, orientation="horizontal", extend="max", ticks=(0, 0.5, 1))
         cut = {"color": style.COLORS["black"], "linestyle": "--", "linewidth": 1}
         self.lines = [axes.axhline(0, **cut) for axes in (left, middle)]
@@ -56,7 +55,8 @@ class Landscape:
         left.set(title="value of the critic", ylabel="$x_2$", xlabel="$x_1$")
         middle.set(title="gradient norm, by autograd", xlabel="$x_1$")
         right.set(title="along the dashed line", xlabel="$x_1$", xlim=(-self._LIM, self._LIM), ylim=(-1.2, 1.2))
-        right.set_yticks([-1, 0, 1], labels=["-max", "0", "max"])
+        right.set_yticks([-1, 0, 1])
+        right.tick_params(axis="y", labelrotation=90)  # numbers of any length in the same place
         for axes in (left, middle):
             axes.grid(visible=False)
         legend_below(figure, right)
@@ -82,14 +82,17 @@ class Landscape:
         local, shape = wgan.gradient_norm_affine(raw, norm, mode, eps), boundary.shape
         largest = np.abs(value).max()
         self.values.set_data(value.reshape(shape) / largest)
+        ends = [f"-{_small(largest)}", "0", _small(largest)]
+        self.bar.ax.set_xticklabels(ends)
+        self.value.axes.set_yticklabels(ends, va="center")
         self.norms.set_data(local.reshape(shape))
         self.regions.set_data(boundary[..., None] * np.array([0, 0, 0, 0.25]))
         jumps = self._show_cut(net, mode, eps, cut, largest)
         steepest = f"{min(local.max(), 99):.2f}"
         return (
             f"{scheme}, width {width}, step {step}, {task}: values within ±{_small(largest)}; largest gradient norm "
-            f"by autograd {steepest}. On the dashed line: {_count(jumps.size, 'boundary', 'boundaries')}, largest jump "
-            f"{_small(np.abs(jumps).max(initial=0))}, all jumps together {_small(np.abs(jumps).sum())}."
+            f"by autograd {steepest}. On the dashed line: borders {jumps.size}, largest jump "
+            f"{_small(np.abs(jumps).max(initial=0))}, sum of |jump| {_small(np.abs(jumps).sum())}."
         )
 
     def _show_cut(self, net: nn.Sequential, mode: str, eps: float, height: float, unit: float) -> Array:
@@ -111,10 +114,6 @@ class Landscape:
 def _small(number: float) -> str:
     """Two digits, without a power of ten; rounding noise as zero."""
     return "0" if number < 1e-6 else f"{float(f'{number:.2g}'):g}"
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n} {one if n == 1 else many}"
 
 
 class TwoPieces:
@@ -199,7 +198,7 @@ class Sharpness:
         )  # fmt: skip
         legend_below(figure, left, right)
         fine = np.logspace(-6, 0.2, 180)
-        self.x = self.KINK + np.concatenate([-fine[::-1], [0], fine])
+        self.x = np.sort(np.append(self.KINK + np.concatenate([-fine[::-1], [0], fine]), -self.OFFSET))  # and D = 0
 
     def _smooth(self, slope: float, beta: float) -> Any:
         return lambda x: (
