@@ -293,7 +293,9 @@ class Evaluation:
             for q, c in zip(links.queries, links.candidates, strict=True)
         ])  # fmt: skip
         right = {name: nsp.classify(found) == links.answer for name, found in s.items()}
-        return {name: {"accuracy": r.mean(), "ci": nsp.bootstrap_ci(r, None, BOOTSTRAP)} for name, r in right.items()}
+        found = {name: {"accuracy": r.mean(), "ci": nsp.bootstrap_ci(r, None, BOOTSTRAP)} for name, r in right.items()}
+        gain = right["NSP"].astype(float) - right["TF-IDF"]  # the better of the two baselines, query by query
+        return found | {"NSP - TF-IDF": {"difference": gain.mean(), "ci": nsp.bootstrap_ci(gain, None, BOOTSTRAP)}}
 
     def cloze(self, items: int) -> dict:
         """The missing word, given the sentence before; NSP ranks the filled sentences, or the word against the rest."""

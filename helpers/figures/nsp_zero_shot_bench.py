@@ -46,8 +46,8 @@ class Bench:
         figure.set_figheight(5.6)
         grid = figure.add_gridspec(2, 2, height_ratios=(1.5, 1))
         left, right, below = (figure.add_subplot(cell) for cell in (grid[0, 0], grid[0, 1], grid[1, :]))
-        self.nsp = _Bars(left, self.MOST_LABELS, "next sentence: s, and σ(s)", "score s, minus its calibration")
-        self.pet = _Bars(right, self.MOST_LABELS, "masked word (PET), and p", "log p, minus calibration and mean")
+        self.nsp = _Bars(left, self.MOST_LABELS, "next sentence: s, and σ(s)", "score s - β")
+        self.pet = _Bars(right, self.MOST_LABELS, "masked word (PET), and p", "log p - β, minus its mean")
         self.words = _Words(below)
 
     def update(self, example: int, text: str, labels: str, template: str, order: str, calibration: str) -> str:
@@ -176,7 +176,7 @@ class _Words:
         self.bars = axes.bar(np.arange(self._MOST), np.zeros(self._MOST), color=style.COLORS["blue"])
         self.tokens = [axes.text(k, 0, "", rotation=90, ha="center", fontsize=8) for k in range(self._MOST)]
         axes.axhline(0, color=style.COLORS["black"], linewidth=0.8)
-        axes.set(ylim=(-1, 1), xlim=(0, 1), xticks=[], ylabel="change of s")
+        axes.set(ylim=(-1, 1), xlim=(0, 1), xticks=[], ylabel="loss of s without it")
         axes.set_title("what each word adds to the winner's score")
 
     def show(self, tokens: Sequence[str], deltas: Array) -> None:

@@ -51,7 +51,7 @@ class Templates:
         scores.set(ylabel=f"{self.each} texts of each section")
         scores.tick_params(length=0)
         scores.grid(visible=False)
-        figure.colorbar(self.image, ax=scores, extend="both", label="score s, calibrated")
+        figure.colorbar(self.image, ax=scores, extend="both").ax.set_xlabel("s - β")
         at = np.arange(len(self.TEMPLATES))
         self.intervals = right.hlines(at, 0, 0, colors=style.COLORS["sky"], linewidth=5, label="95 % interval")
         (self.dots,) = right.plot(np.zeros(len(at)), at, label="accuracy", **style.series(0, marker=True, line=False))
@@ -120,13 +120,14 @@ class PretrainingSteps:
             look = look | {"markersize": 5, "label": names[name]}
             left.plot(*_mean(self.own[name]), **look)
             (self.lines[name],) = right.plot([], [], **look)
-        self.here = [axes.axvline(100, color=style.COLORS["grey"], linestyle=":") for axes in (left, right)]
-        right.axhline(1 / 8, color=style.COLORS["grey"], linewidth=1)
+        dotted = {"color": style.COLORS["grey"], "linestyle": ":", "label": "snapshot"}
+        self.here = [axes.axvline(100, **dotted) for axes in (left, right)]
+        right.axhline(1 / 8, color=style.COLORS["grey"], linewidth=1, label="chance, on the right")
         left.set(ylabel="pairs judged right", ylim=(0.4, 1), title="each on its own task")
         right.set(ylabel="accuracy, eight labels", ylim=(0, 0.85), title="as a zero-shot classifier")
         for axes in (left, right):
             axes.set(xscale="log", xlim=(90, 1.2 * self.steps()[-1]), xlabel="steps of pre-training")
-        legend_below(figure, left, columns=2)
+        legend_below(figure, right, columns=3)
 
     def update(self, snapshot: int, calibration: str) -> str:
         """Move the mark to a snapshot of the main run, and show the accuracies with a calibration."""

@@ -56,11 +56,11 @@ FURNITURE = {
     ],
     "Bench": [
         "height 5.6",
-        "next sentence: s, and σ(s) | score s, minus its calibration |  | -28.8 to 24 | 9.6 to -0.6 | linear "
+        "next sentence: s, and σ(s) | score s - β |  | -28.8 to 24 | 9.6 to -0.6 | linear "
         "| −10 −5 0 5 10 |  | #000000-None | bar #56b4e9 0 0.72",
-        "masked word (PET), and p | log p, minus calibration and mean |  | -28.8 to 24 | 9.6 to -0.6 | linear"
+        "masked word (PET), and p | log p - β, minus its mean |  | -28.8 to 24 | 9.6 to -0.6 | linear"
         " | −10 −5 0 5 10 |  | #000000-None | bar #56b4e9 0 0.72",
-        "what each word adds to the winner's score |  | change of s | 0 to 1 | -1 to 1 | linear |  | −1.0 −0."
+        "what each word adds to the winner's score |  | loss of s without it | 0 to 1 | -1 to 1 | linear |  | −1.0 −0."
         "5 0.0 0.5 1.0 | #000000-None | bar #0072b2 0.8 0",
     ],
     "Templates": [
@@ -74,11 +74,11 @@ FURNITURE = {
         "all prompts | accuracy, eight labels |  | 0 to 1 | 7.5 to -0.5 | linear | 0.0 0.2 0.4 0.6 0.8 1.0 | "
         '"{}" "a {} program" "a {} package" "software for {}" "this is about {}" "this program belongs to {}"'
         ' "category: {}" "{} tools and libraries" | #0072B2Noneo | #D55E00Nonev | #000000:None | #56b4e9 5',
-        " |  | score s, calibrated | 0 to 1 | -7 to 7 | linear |  | −8 −6 −4 −2 0 2 4 6 8 | #000000 0.4",
+        " | s - β |  | 0 to 1 | -7 to 7 | linear |  | −8 −6 −4 −2 0 2 4 6 8 | #000000 0.4",
     ],
     "PretrainingSteps": [
         "height 4.2",
-        "legend: shipped model (NSP), NSP, short runs, same-topic negatives, short runs, SOP, short runs",
+        "legend: shipped model (NSP), NSP, short runs, same-topic negatives, short runs, SOP, short runs, snapshot, chance, on the right",
         "each on its own task | steps of pre-training | pairs judged right | 90 to 14400 | 0.4 to 1 | log | #"
         "000000-. | #0072B2-o | #009E73-.^ | #D55E00--v | #7F7F7F:None",
         "as a zero-shot classifier | steps of pre-training | accuracy, eight labels | 90 to 14400 | 0 to 0.85"
