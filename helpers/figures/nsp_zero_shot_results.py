@@ -51,7 +51,7 @@ class Templates:
         scores.set(ylabel=f"{self.each} texts of each section")
         scores.tick_params(length=0)
         scores.grid(visible=False)
-        figure.colorbar(self.image, ax=scores, extend="both").ax.set_xlabel("s - β")
+        figure.colorbar(self.image, ax=scores, extend="both").ax.set_xlabel("s - β", labelpad=14)
         at = np.arange(len(self.TEMPLATES))
         self.intervals = right.hlines(at, 0, 0, colors=style.COLORS["sky"], linewidth=5, label="95 % interval")
         (self.dots,) = right.plot(np.zeros(len(at)), at, label="accuracy", **style.series(0, marker=True, line=False))
