@@ -13,7 +13,7 @@ from tools.cells import dotted as dotted
 from tools.cells import run_cells as run_cells
 from tools.cells import setup_cell as setup_cell
 from tools.cells import tree as tree
-from tools.notebooks import ROOT, Notebook
+from tools.notebooks import ROOT, Notebook, plain
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
@@ -60,6 +60,30 @@ def verdict(notebook: Notebook) -> tuple[str, str] | None:
     said = "\n".join(text for _, cell in notebook.code for output in cell.outputs for text in texts(output))
     found = re.search(r"Verdict: \*\*(.+?)\*\* \((\d+ of \d+)", said)
     return (found[1], found[2]) if found else None
+
+
+_NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+
+
+def computed_numbers(notebook: Notebook) -> set[float]:
+    """Every number in the code and its outputs."""
+    said = [text for _, cell in notebook.code for output in cell.outputs for text in texts(output)]
+    said += [cell.source for _, cell in notebook.code]
+    return {float(number) for text in said for number in re.findall(_NUMBER, text)}
+
+
+def not_computed(text: str, computed: set[float]) -> list[str]:
+    """Decimals, percentages and powers of ten in prose that are none of the computed numbers, rounded or not."""
+    numbers = re.findall(rf"(?<![\w.]){_NUMBER}(?!\d|\.\d)\s?%?", plain(text))
+    return [number.strip() for number in numbers if re.search(r"[.eE%]", number) and not _is_rounded(number, computed)]
+
+
+def _is_rounded(typed: str, computed: set[float]) -> bool:
+    """Whether a number as it is typed is one of the computed ones, or what one of them rounds to."""
+    digits, _, power = typed.rstrip(" %").lower().partition("e")
+    value, unit = float(typed.rstrip(" %")), 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+    scales = (1, 100) if "%" in typed else (1,)
+    return any(abs(scale * number - value) <= 0.5000001 * unit for number in computed for scale in scales)
 
 
 # ---------------------------------------------------------------- code

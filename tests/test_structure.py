@@ -251,29 +251,14 @@ def prose_is_sober(notebook: Notebook) -> Complaints:
             yield line.cell, f"{word[0]!r} in {line.text.strip()[:60]!r}"
 
 
-NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
-
-
 @rule(RULES)
 def numbers_are_computed(notebook: Notebook) -> Complaints:
     """Decimals, percentages and powers of ten in the prose come from the code or its outputs, rounded or not."""
-    said = [text for _, cell in notebook.code for output in cell.outputs for text in see.texts(output)]
-    said += [cell.source for _, cell in notebook.code]
-    computed = {float(number) for text in said for number in re.findall(NUMBER, text)}
+    computed = see.computed_numbers(notebook)
     for line in notebook.lines:
-        if line.kind != "prose" or line.section in SOURCES or line.cell == 0:
-            continue
-        for typed in re.findall(rf"(?<![\w.]){NUMBER}(?!\d|\.\d)\s?%?", plain(line.text)):
-            if re.search(r"[.eE%]", typed) and not _is_rounded(typed, computed):
-                yield line.cell, f"no cell computes {typed.strip()} in {line.text.strip()[:60]!r}"
-
-
-def _is_rounded(typed: str, computed: set[float]) -> bool:
-    """Whether a number as it is typed is one of the computed ones, or what one of them rounds to."""
-    digits, _, power = typed.rstrip(" %").lower().partition("e")
-    value, unit = float(typed.rstrip(" %")), 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
-    scales = (1, 100) if "%" in typed else (1,)
-    return any(abs(scale * number - value) <= 0.5000001 * unit for number in computed for scale in scales)
+        if line.kind == "prose" and line.section not in SOURCES and line.cell != 0:
+            for typed in see.not_computed(line.text, computed):
+                yield line.cell, f"no cell computes {typed} in {line.text.strip()[:60]!r}"
 
 
 @rule(RULES)

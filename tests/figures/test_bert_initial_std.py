@@ -252,6 +252,13 @@ class TestWarmUp:
         assert [axes.get_xlim() for axes in picture.axes] == [(0, steps)] * 2
         assert set(picture.here[0].get_xdata()) == {steps / 2 + 2.5}
 
+    def test_a_move_along_the_same_run_keeps_the_limits(self, picture):
+        picture.update(rate="0.002", seed=1, done=50)
+        for axes in picture.axes:
+            axes.set_xlim = None  # calling it would fail
+        assert "step 0" in picture.update(rate="0.002", seed=1, done=0)
+        assert [axes.get_xlim() for axes in picture.axes] == [(0, 200)] * 2
+
     def test_mean_of_the_seeds(self, picture):
         caption = picture.update(rate="0.002", seed=-1, done=0)
         row = picture.sweep.row(section="warm-up", placement="pre", warmup=0)

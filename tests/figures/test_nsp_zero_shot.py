@@ -78,7 +78,8 @@ FURNITURE = {
     ],
     "PretrainingSteps": [
         "height 4.2",
-        "legend: shipped model (NSP), NSP, short runs, same-topic negatives, short runs, SOP, short runs, snapshot, chance, on the right",
+        "legend: shipped model (NSP), NSP, short runs, same-topic negatives, short runs, SOP, short runs, snap"
+        "shot, chance, on the right",
         "each on its own task | steps of pre-training | pairs judged right | 90 to 14400 | 0.4 to 1 | log | #"
         "000000-. | #0072B2-o | #009E73-.^ | #D55E00--v | #7F7F7F:None",
         "as a zero-shot classifier | steps of pre-training | accuracy, eight labels | 90 to 14400 | 0 to 0.85"

@@ -1,7 +1,6 @@
 """A repository of one small lesson with everything the site is made of, its site, and a browser."""
 
 import base64
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,9 @@ from playwright.sync_api import Browser
 
 from helpers import lab
 from helpers.lab.figures import StaticTwin
+from tests.browser.conftest import browser_path as browser_path
 from tests.site.test_frames import Step
-from tools.browser import NAMES, chromium, find_chromium
+from tools.browser import chromium
 from tools.site.__main__ import build
 
 README = """# Small Derivations
@@ -122,11 +122,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder / "site", found=found)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        message = f"no browser: install one of {', '.join(NAMES)}, or set CHROMIUM to its path"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-    with chromium(path) as browser:
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> Iterator[Browser]:
+    with chromium(browser_path) as browser:
         yield browser

@@ -77,6 +77,15 @@ def test_what_cannot_be_played_says_what_to_do(control, tmp_path):
         tool.play(Explorer(Deaf, n=control), tmp_path, 0)
 
 
+def test_a_position_that_fails_is_named(tmp_path):
+    class Bad(Step):
+        def update(self, n):
+            return f"n is {1 / (3 - n):g}"
+
+    with pytest.raises(tool.NoFrames, match="at n = 3: ZeroDivisionError: division by zero"):
+        tool.play(Explorer(Bad, n=slider("n", 1, 3, 1, value=2)), tmp_path, 0)
+
+
 def test_a_heavy_figure_has_fewer_frames(steps, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "MOST_BYTES", 1)
     explorer = steps(n=slider("n", 0, 30, 1, value=3))

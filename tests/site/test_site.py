@@ -2,13 +2,16 @@
 
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from tools.browser import open_page
 from tools.mathjax import FONTS, SCRIPT
+from tools.site import __main__ as command
 from tools.site import source
-from tools.site.browser import PHONE, figures, inspect, maths, open_page
+from tools.site.browser import PHONE, figures, inspect, maths, typeset
 from tools.site.check import check
 from tools.site.mend import PARTS, mend
 
@@ -60,6 +63,7 @@ def test_captions_are_text_and_pictures_have_no_band(site):
     page = text_of(site, LESSON)
     assert "<figcaption>Two is 2 &lt;here&gt;.</figcaption>" in page
     assert 'width="200" height="100"' in page
+    assert "min-width: min(1ch, 100%)" in page  # of the value: the slider keeps its length
     assert "run the cell to move it" not in page
     assert re.search(
         r'alt="Plot of how far off: error epsilon over order n; the caption below puts it in numbers"', page
@@ -131,12 +135,49 @@ def test_links(link, becomes, tmp_path):
     assert source.rewrite_links(link, place, {"notebooks/02_b.ipynb"}, tmp_path) == becomes
 
 
+# the command
+
+
+def test_a_page_is_looked_at_again_when_it_has_changed_or_was_bad(tmp_path, monkeypatch):
+    asked = []
+
+    def inspect(_browser, page):
+        asked.append(page.name)
+        return ["wrong"] if "bad" in page.read_text() else []
+
+    monkeypatch.setattr(command, "find_chromium", lambda: "chromium")
+    monkeypatch.setattr(command, "chromium", nullcontext)
+    monkeypatch.setattr(command, "inspect", inspect)
+    out, cache = tmp_path / "site", tmp_path / "cache"
+    (out / "_static").mkdir(parents=True)
+    for name, text in {"a.html": "good", "b.html": "bad"}.items():
+        (out / name).write_text(text)
+    looks = [command.look(out, cache) for _ in range(2)]
+    assert looks == [["b.html: wrong"]] * 2
+    assert asked == ["a.html", "b.html", "b.html"]
+    (out / "b.html").write_text("mended")
+    assert command.look(out, cache) == command.look(out, cache) == []
+    assert asked[3:] == ["b.html"]
+    (out / "_static/site.js").write_text("other")
+    command.look(out, cache)
+    assert asked[4:] == ["a.html", "b.html"]
+
+
+@pytest.mark.parametrize(("built", "looked"), [(["not built"], None), ([], ["not good"]), ([], [])])
+def test_the_command_fails_on_any_complaint(built, looked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "build", lambda out, notebooks: built)
+    monkeypatch.setattr(command, "look", lambda out: looked)
+    assert command.main(["--out", str(tmp_path)]) == bool(built or looked)
+    assert capsys.readouterr().err.splitlines() == (built or looked)
+
+
 # in a browser
 
 
 @pytest.fixture
 def lesson(site, browser):
     page, found = open_page(browser, site.folder / LESSON)
+    typeset(page)
     yield page
     page.close()
     assert found == []

@@ -13,8 +13,7 @@ import pytest
 from helpers.lab.controls import positions
 from tests import collection as see
 from tests.collection import LESSONS
-from tests.test_structure import NUMBER, _is_rounded
-from tools.notebooks import ROOT, Notebook, plain
+from tools.notebooks import ROOT, Notebook
 from tools.teach.slides import kind_of
 
 PAGES = ROOT / "course" / "lecturer"
@@ -77,12 +76,7 @@ def _links(page: str, notebook: Notebook, folder: Path) -> list[str]:
 def _numbers(page: str, notebook: Notebook) -> list[str]:
     """Decimals, percentages and powers of ten that no cell computes; a quoted sentence is the Explorer's affair."""
     text = "\n".join(line for line in page.splitlines()[1:] if line[:1] not in ("|", ">"))
-    said = [text for _, cell in notebook.code for output in cell.outputs for text in see.texts(output)]
-    said += [cell.source for _, cell in notebook.code]
-    computed = {float(number) for text in said for number in re.findall(NUMBER, text)}
-    typed = re.findall(rf"(?<![\w.]){NUMBER}(?!\d|\.\d)\s?%?", plain(text))
-    numbers = [number.strip() for number in typed if re.search(r"[.eE%]", number)]
-    return [f"no cell computes {number}" for number in numbers if not _is_rounded(number, computed)]
+    return [f"no cell computes {number}" for number in see.not_computed(text, see.computed_numbers(notebook))]
 
 
 def left_on_screen(page: str, notebook: Notebook) -> list[str]:

@@ -1,7 +1,6 @@
 """Every lesson marks its slides; a deck needs no network, and nothing on it leaves its slide at 1280 × 720.
 
-The decks are those of all lessons, so that a slide that does not fit is found here; they are opened as files, which is
-how a lecturer opens them.
+One deck is opened here, as a file, which is how a lecturer opens it; `make slides` looks at all of them.
 """
 
 import re
@@ -10,15 +9,16 @@ import nbformat
 import pytest
 
 from tests import collection as see
-from tests.browser.conftest import browser_path as browser_path
 from tests.collection import LESSONS
-from tools.browser import chromium
+from tests.site.conftest import browser as browser
+from tests.site.conftest import browser_path as browser_path
+from tools.browser import open_page
 from tools.notebooks import Notebook
 from tools.teach import slides as tool
+from tools.teach.browser import inspect
 from tools.teach.slides import HEIGHT, KINDS, WIDTH, kind_of, slides_of
 
 COUNT = range(8, 15)
-SMALLEST = 16  # pixels of 720: what the last row can still read
 HOW = "metadata: slideshow: slide_type: slide; JupyterLab: Property Inspector"
 
 
@@ -166,52 +166,60 @@ def test_a_lesson_without_slides_stops_the_command(tmp_path, capsys):
 
 # ---------------------------------------------------------------- in a browser
 
-MEASURE = """() => [...document.querySelectorAll(".slides > section")].map(slide => {
-    const content = slide.querySelector(".content"), frame = slide.getBoundingClientRect();
-    const shown = [...slide.querySelectorAll("*")].filter(part =>
-        !part.closest("mjx-assistive-mml, aside, mjx-stretchy-v, mjx-stretchy-h") && part.getClientRects().length);
-    const edges = shown.map(part => part.getBoundingClientRect());
-    const text = parseFloat(getComputedStyle(content).fontSize);
-    return {
-        cell: slide.dataset.cell, pixels: text,
-        right: Math.max(...edges.map(edge => edge.right)) - frame.right,
-        bottom: Math.max(...edges.map(edge => edge.bottom)) - frame.bottom,
-        pictures: [...content.querySelectorAll("img")].every(picture => picture.naturalWidth > 0 && picture.alt),
-        raw: /\\$|\\\\[a-z]+\\{/.test(content.innerText), wrong: content.querySelectorAll("mjx-merror").length,
-    };
-})"""
+
+def write(path, *cells):
+    path.write_text(nbformat.v4.writes(lesson(*cells).node), encoding="utf-8")
+    return path
 
 
 @pytest.mark.xdist_group("browser")
-def test_decks_fit_and_ask_nobody(browser_path, tmp_path):
-    said = tool.write(LESSONS, tmp_path)
-    assert len(said) == len(LESSONS)
-    strangers, errors, wrong, formulas = [], [], [], 0
-    with chromium(browser_path) as browser:
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or strangers.append(asked.url))
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        for path in LESSONS:
-            page.goto((tmp_path / f"{path.stem}.html").as_uri())
-            page.wait_for_selector("body[data-ready]", timeout=60_000)
-            formulas += page.locator("mjx-container").count()
-            slides = page.evaluate(MEASURE)
-            assert len(slides) == len(slides_of(see.read(path)))
-            for slide in slides:
-                fits = max(slide["right"], slide["bottom"]) <= 1 and slide["pixels"] >= SMALLEST
-                if not fits or not slide["pictures"] or slide["raw"] or slide["wrong"]:
-                    wrong.append((path.stem, slide))
-        page.keyboard.press("ArrowLeft")
-        page.goto((tmp_path / f"{LESSONS[0].stem}.html").as_uri())
-        page.wait_for_selector("body[data-ready]")
-        page.keyboard.press("ArrowRight")
-        assert page.evaluate("Reveal.getIndices().h") == 1
-        with page.expect_popup() as opened:
-            page.keyboard.press("s")
-        notes = opened.value
-        notes.wait_for_selector(".speaker-controls-notes", state="attached")
-        page.goto((tmp_path / "index.html").as_uri())
-        assert page.get_by_role("link").count() == len(LESSONS)
-    assert (strangers, errors, wrong) == ([], [], [])
-    assert formulas > 0
+def test_a_deck_fits_and_asks_nobody_and_its_speaker_has_notes(browser, tmp_path, capsys):
+    """`make slides` looks at every deck in the same way."""
+    assert tool.write(LESSONS[:1], tmp_path)[0].startswith(f"{LESSONS[0].stem}.html: ")
+    deck = tmp_path / f"{LESSONS[0].stem}.html"
+    assert inspect(browser, deck, WIDTH, HEIGHT) == []
+    page, found = open_page(browser, deck)
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator(".slides > section").count() == len(slides_of(see.read(LESSONS[0])))
+    assert page.locator("mjx-container").count() > 0
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getIndices().h") == 1
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    opened.value.wait_for_selector(".speaker-controls-notes", state="attached")
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.get_by_role("link").count() == 1
+    page.close()
+    assert found == []
+
+
+@pytest.mark.xdist_group("browser")
+def test_a_bad_slide_is_noticed(browser, tmp_path):
+    path = write(
+        tmp_path / "09_bad.ipynb",
+        ("slide", "# Why?"),
+        ("slide", "## Too long\n\n" + 60 * "A line.\n\n"),
+        ("slide", f"## Too wide\n\n`{300 * 'W'}`"),
+        ("slide", "## Wrong\n\n$\\frac{1}$\n\n![](https://example.org/a.png)\n\n`\\frac{1}`"),
+    )
+    tool.write([path], tmp_path)
+    found = inspect(browser, tmp_path / "09_bad.html", WIDTH, HEIGHT)
+    for cell, said in (
+        ("1", "larger than the screen"), ("1", "needs letters of 14 px, at least 16"), ("2", "larger than the screen"),
+        ("3", "a formula that is wrong: Missing argument for"), ("3", "has a picture that is not shown"),
+        ("3", "maths that is not typeset"),
+    ):  # fmt: skip
+        assert any(text.startswith(f"the slide of cell {cell} ") and said in text for text in found), (cell, said)
+    assert "request to https://example.org/a.png" in found
+
+
+def test_the_command_looks_at_the_decks_and_fails_when_one_is_bad(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "09_small.ipynb", ("slide", "# Why?"))
+    command = ["--out", str(tmp_path), str(path)]
+    monkeypatch.setattr(tool, "look", lambda decks: [f"{deck.name}: too long" for deck in decks])
+    assert tool.main(command) == 1
+    assert capsys.readouterr().err == "09_small.html: too long\n"
+    monkeypatch.undo()
+    monkeypatch.setattr(tool, "find_chromium", lambda: None)
+    assert tool.main(command) == 0
+    assert "no browser" in capsys.readouterr().out

@@ -74,15 +74,23 @@ def test_it_runs_on_its_own_files(made, monkeypatch):
     ]
 
 
-def test_the_zip_is_the_folder_and_repeats(made):
-    archive = student.pack(made)
+def test_what_the_stored_results_need_is_there(made):
+    assert (made / "helpers/stored/contrastive_sweep.json").exists()
+
+
+def test_the_zip_is_the_folder_and_repeats(tmp_path):
+    folder = tmp_path / "small"
+    for name in ("README.md", "notebooks/a.ipynb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    archive = student.pack(folder)
     first = archive.read_bytes()
     with zipfile.ZipFile(archive) as opened:
-        names = set(opened.namelist())
-        assert opened.read("movable-derivations/README.md") == (made / "README.md").read_bytes()
-    assert names == {f"{made.name}/{path.relative_to(made).as_posix()}" for path in made.rglob("*") if path.is_file()}
-    assert "movable-derivations/helpers/stored/contrastive_sweep.json" in names
-    assert student.pack(made).read_bytes() == first
+        assert {name: opened.read(name).decode() for name in opened.namelist()} == {
+            "small/README.md": "README.md", "small/notebooks/a.ipynb": "notebooks/a.ipynb",
+        }  # fmt: skip
+    os.utime(folder / "README.md", (0, 0))
+    assert student.pack(folder).read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -105,3 +113,11 @@ def test_what_slips_in_is_noticed(made, tmp_path, change, said):
     assert said in "\n".join(student.complaints(copy))
     path.unlink()
     assert f"{path.name} is missing" in student.complaints(copy)
+
+
+def test_nothing_is_packed_that_gives_an_answer_away(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(student, "copy_for_students", lambda folder: [])
+    monkeypatch.setattr(student, "complaints", lambda folder: ["01.ipynb holds a line of its solution: x"])
+    assert student.main(["--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "01.ipynb holds a line of its solution: x\n"
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,6 @@
 
 import argparse
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from tools.browser import NAMES, chromium, find_chromium
+from tools.browser import NONE, chromium, find_chromium
 from tools.mathjax import copy_mathjax
 from tools.notebooks import ROOT
 from tools.site import source
@@ -36,11 +35,11 @@ def build(
     except NoFrames as problem:
         return [str(problem)]
     copy_mathjax(work / "assets/mathjax")
-    os.environ["SITE_ASSETS"] = str(work / "assets")
     shutil.rmtree(out, ignore_errors=True)
-    options = ["-q", "-b", "html", "-c", str(HERE), "-d", str(work / "doctrees"), "-E"]
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(HERE), "-d", str(work / "doctrees"), "-E"]
+    options += ["-D", f"html_static_path={HERE / 'static'},{work / 'assets'}"]
     with warnings.catch_warnings(action="ignore"):  # of deprecations, between Sphinx and its extensions
-        faults = build_main([*options, "-W", "--keep-going", str(work / "pages"), str(out)])
+        faults = build_main([*options, str(work / "pages"), str(out)])
     if faults:
         return ["Sphinx found the faults above"]
     for name in (".buildinfo", "objects.inv"):
@@ -53,7 +52,7 @@ def look(out: Path, cache: Path = ROOT / "build/cache/looked") -> list[str]:
     """Complaints of a browser about the built site; pages that it had none about before are not opened again."""
     path = find_chromium()
     if path is None:
-        print(f"no browser ({', '.join(NAMES)}, or the variable CHROMIUM): the pages were checked as files only")
+        print(f"{NONE}; the pages were checked as files only")
         return []
     cache.mkdir(parents=True, exist_ok=True)
     shared = b"".join(
@@ -76,19 +75,20 @@ def look(out: Path, cache: Path = ROOT / "build/cache/looked") -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "build/site")
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="notebook", help="all without any")
     given = parser.parse_args(arguments)
-    start = time.perf_counter()
-    found = build(given.out.resolve(), [path.resolve() for path in given.notebooks] or None)
-    built = time.perf_counter() - start
-    found = found or look(given.out.resolve())
+    out, start = given.out.resolve(), time.perf_counter()
+    found = build(out, [path.resolve() for path in given.notebooks] or None)
+    if not found:
+        built = time.perf_counter() - start
+        pages = len(list(out.rglob("*.html")))
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        print(f"{out}: {pages} pages, {size / 1e6:.1f} MB, built in {built:.0f} s", flush=True)
+        found = look(out)
+        print(f"looked at in {time.perf_counter() - start - built:.0f} s")
     for complaint in found:
         print(complaint, file=sys.stderr)
-    pages = len(list(given.out.rglob("*.html")))
-    size = sum(path.stat().st_size for path in given.out.rglob("*") if path.is_file())
-    seconds = f"built in {built:.0f} s, looked at in {time.perf_counter() - start - built:.0f} s"
-    print(f"{given.out}: {pages} pages, {size / 1e6:.1f} MB, {seconds}")
     return bool(found)
 
 

@@ -1,21 +1,16 @@
 """Settings of Sphinx, and what it does not do by itself: local maths, the language switch, accessible pages."""
 
 import html
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
-HERE = Path(__file__).parent
-
 project = "Movable Derivations"
 project_copyright = "text and figures CC BY 4.0, code BSD-3-Clause"
 language = "en"
 extensions = ["myst_nb"]
-exclude_patterns: list[str] = []
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -27,8 +22,7 @@ myst_heading_slug_func = "tools.site.source.anchor"
 
 html_theme = "furo"
 html_title = project
-html_static_path = [str(HERE / "static"), os.environ.get("SITE_ASSETS", str(HERE / "static"))]
-templates_path = [str(HERE / "templates")]
+html_math_renderer = "as_it_stands"
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_show_sphinx = False
@@ -103,6 +97,5 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict, doctree: n
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_math_renderer("as_it_stands", (inline_maths, None), (display_maths, None))
-    app.config.html_math_renderer = "as_it_stands"
     app.connect("html-page-context", finish_page, priority=900)  # after the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -74,7 +74,10 @@ def play(explorer: Explorer, folder: Path, cell: int) -> Playable:
 
 
 def _shoot(explorer: Explorer, stop: object) -> tuple[str, str, bytes]:
-    explorer.set(**{explorer.main: stop})
+    try:
+        explorer.set(**{explorer.main: stop})
+    except Exception as error:
+        raise NoFrames(f"at {explorer.main} = {stop!r}: {type(error).__name__}: {error}") from error
     control = explorer.controls[explorer.main]
     readout = getattr(control, "readout_format", "")  # the decimals that the live slider shows
     value = format(control.value, readout) if isinstance(control.value, float) and readout else shown(control)
@@ -178,7 +181,8 @@ def frames(path: Path, cache: Path) -> tuple[Path, list[Playable]]:
             command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
         )
         if done.returncode:
-            raise NoFrames(f"{notebook.name}: {done.stderr.strip()[-2000:]}")
+            said = done.stderr.strip()[-2000:]
+            raise NoFrames(said if said.startswith(notebook.name) else f"{notebook.name}: {said}")
     told = json.loads((folder / DONE).read_text(encoding="utf-8"))
     return folder, [Playable(**figure) for figure in told]
 
@@ -188,4 +192,7 @@ if __name__ == "__main__":
     parser.add_argument("notebook", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    draw(given.notebook, given.folder)
+    try:
+        draw(given.notebook, given.folder)
+    except NoFrames as problem:
+        sys.exit(str(problem))

@@ -17,11 +17,14 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from helpers.lab.figures import without_caption
+from tools.links import relink
 from tools.notebooks import METADATA, ROOT, Notebook
 from tools.site.frames import Playable, frames, webp
 
-NOT_RUN = "run the cell to move it]"  # how the sentence of a saved Explorer ends
 ASSETS = "_static/figures"  # below the site's root
+_CHINESE = re.compile(
+    "[\u4e00-\u9fff][\u3000-\u303f\u4e00-\u9fff\uff00-\uffefA-Za-z0-9.:?,]*[\u4e00-\u9fff\uff1f?]|[\u4e00-\u9fff]"
+)
 TEXTS = ("CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "course/**/*.md")
 
 
@@ -72,27 +75,21 @@ def rewrite_links(text: str, place: Path, places: set[str], root: Path) -> str:
     What neither has is left alone: Sphinx then complains of it.
     """
 
-    def rewrite(link: re.Match) -> str:
-        words, address = link[1], link[2]
+    def address_of(address: str) -> str:
         path, mark, anchor = address.partition("#")
         if not path or urlsplit(address).scheme:
-            return link[0]
+            return address
         target = os.path.normpath(place.parent / path)
         if target == "README.md":
-            return f"[{words}]({path.removesuffix('README.md')}index.md{mark}{anchor})"
-        return words if target not in places and (root / target).exists() else link[0]
+            return f"{path.removesuffix('README.md')}index.md{mark}{anchor}"
+        return "" if target not in places and (root / target).exists() else address
 
-    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", rewrite, text)
+    return relink(text, address_of)
 
 
 def say_chinese(text: str) -> str:
     """Mark Chinese within English, so that a screen reader changes its voice and the browser its font."""
     return _CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text)
-
-
-_CHINESE = re.compile(
-    "[\u4e00-\u9fff][\u3000-\u303f\u4e00-\u9fff\uff00-\uffefA-Za-z0-9.:?,的]*[\u4e00-\u9fff\uff1f?]|[\u4e00-\u9fff]"
-)
 
 
 def anchor(title: str) -> str:
@@ -118,8 +115,7 @@ def page_of(notebook: Notebook, place: Path, assets: Path, cache: Path) -> Noteb
             if "image/png" not in data:
                 continue
             caption = data.get("text/plain", "")
-            if caption.endswith(NOT_RUN):
-                figure = playable[k]
+            if figure := playable.get(k):
                 shutil.copytree(drawn / str(k), assets / "figures" / name / str(k), dirs_exist_ok=True)
                 shown = playable_html(figure, f"{up}{ASSETS}/{name}/{k}", f"{name}-{k}", place.name)
             else:
@@ -149,7 +145,7 @@ def still_html(file: str, caption: str, width: int, height: int) -> str:
 
 def playable_html(figure: Playable, folder: str, name: str, notebook: str) -> str:
     """A figure that site.js makes playable; without JavaScript, the picture and caption of the defaults."""
-    start, longest = figure.start, max(figure.captions, key=len)
+    start, longest, widest = figure.start, max(figure.captions, key=len), max(map(len, figure.values))
     fixed = f"Fixed here: {'; '.join(figure.others)}. " if figure.others else ""
     button = f"There a button says “{figure.run}”. " if figure.run else ""
     moved = "All of them move" if figure.others else "It moves"
@@ -162,7 +158,8 @@ def playable_html(figure: Playable, folder: str, name: str, notebook: str) -> st
 <label for="{name}">{html.escape(figure.control)}</label>
 <input type="range" id="{name}" min="0" max="{len(figure.values) - 1}" step="1" value="{start}" \
 aria-valuetext="{html.escape(figure.values[start])}" aria-describedby="{name}-note" autocomplete="off">
-<span class="value" aria-hidden="true">{html.escape(figure.values[start])}</span>
+<span class="value" style="min-width: min({widest}ch, 100%)" aria-hidden="true">\
+{html.escape(figure.values[start])}</span>
 <button type="button" class="reset">Reset</button>
 </div>
 <img src="{folder}/{start}.webp" width="{figure.width}" height="{figure.height}" loading="lazy" \

@@ -12,7 +12,6 @@ import argparse
 import ast
 import hashlib
 import json
-import re
 import sys
 import tempfile
 import warnings
@@ -24,16 +23,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.cells import calls, setup_cell, tree
+from tools.links import unlinked, without_solutions
 from tools.notebooks import METADATA, ROOT, Notebook
+from tools.teach.trial import CONFIG, complaints, save, trial
 
 OUT = ROOT / "build" / "nbgrader"
-CONFIG = """\
-c = get_config()
-c.CourseDirectory.course_id = "movable-derivations"
-c.ClearSolutions.code_stub = {"python": "..."}
-c.Execute.timeout = 120
-c.Execute.extra_arguments = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=ERROR"]
-"""
 SOLUTION = ("### BEGIN SOLUTION", "### END SOLUTION")
 HIDDEN = ("### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
 
@@ -76,16 +70,6 @@ def tasks(notebook: Notebook) -> list[Task]:
         Task(k, unlinked(without_solutions("\n".join([heading, *text]))).strip(), _spec(stub), stub, _points(heading))
         for k, (heading, text, stub) in enumerate(found, start=1)
     ]
-
-
-def without_solutions(text: str) -> str:
-    """Text without the sentences that link to worked solutions."""
-    return re.sub(r"[^.\n]*\]\(solutions/[^)]*\)[^.\n]*\.", "", text)
-
-
-def unlinked(text: str) -> str:
-    """Text whose links inside the collection are plain words."""
-    return re.sub(r"(?<!!)\[([^\]]*)\]\((?!https:)[^)]*\)", r"\1", text)
 
 
 def _points(heading: str) -> int:
@@ -180,27 +164,16 @@ def write(paths: list[Path], out: Path) -> dict[str, NotebookNode]:
     return made
 
 
-def save(node: NotebookNode, path: Path) -> None:
-    """Write a notebook that is no notebook of the collection."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(nbformat.v4.writes(node) + "\n", encoding="utf-8", newline="\n")
-
-
 # ---------------------------------------------------------------- the command
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.teach.assignments", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="nbgrader's course folder; keep your own outside build/")
-    parser.add_argument("--no-trial", action="store_true", help="write only")
     parser.add_argument("paths", nargs="*", type=Path, metavar="path", help="notebooks; all without any")
     options = parser.parse_args(arguments)
     made = write(options.paths or sorted((ROOT / "notebooks").glob("*.ipynb")), options.out)
     print(f"{len(made)} assignments in {options.out / 'source'}")
-    if options.no_trial:
-        return 0
-    from tools.teach.trial import complaints, trial  # it needs this module
-
     record = options.out / "tried.json"
     known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     keys = {name: _key(node) for name, node in made.items()}

@@ -19,8 +19,11 @@ from jinja2 import Environment, FileSystemLoader
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 
+from tools.browser import NONE, chromium, find_chromium
+from tools.links import unlinked
 from tools.mathjax import copy_mathjax
 from tools.notebooks import ROOT, Notebook
+from tools.teach.browser import inspect
 
 OUT = ROOT / "build" / "slides"
 WIDTH, HEIGHT = 1280, 720
@@ -123,7 +126,7 @@ def _claims(table: str) -> str:
 
 def _text(markdown: str) -> str:
     """HTML of markdown; links inside the collection become plain text, for nothing lies beside a deck."""
-    return markdown2html(re.sub(r"(?<!!)\[([^\]]*)\]\((?!https:)[^)]*\)", r"\1", markdown.strip()))
+    return markdown2html(unlinked(markdown.strip()))
 
 
 def _inline(markdown: str) -> str:
@@ -173,19 +176,32 @@ def _copy_reveal(folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
+def look(decks: list[Path]) -> list[str]:
+    """Complaints of a browser about decks; none where there is no browser."""
+    path = find_chromium()
+    if path is None:
+        print(f"{NONE}; nobody has seen whether the slides fit")
+        return []
+    with chromium(path) as browser:
+        return [f"{deck.name}: {said}" for deck in decks for said in inspect(browser, deck, WIDTH, HEIGHT)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.teach.slides", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("paths", nargs="*", type=Path, metavar="path", help="notebooks; all lessons without any")
     options = parser.parse_args(arguments)
     lessons = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if not path.name.startswith("00")]
+    paths = options.paths or lessons
     try:
-        said = write(options.paths or lessons, options.out)
+        said = write(paths, options.out)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
     print(*said, f"open {options.out / 'index.html'}", sep="\n")
-    return 0
+    wrong = look([options.out / f"{path.stem}.html" for path in paths])
+    print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
+from tools.links import relink, without_solutions
 from tools.notebooks import ROOT, Notebook, serialise
-from tools.teach.assignments import without_solutions
 
 OUT = ROOT / "build" / "student"
 FILES = ("LICENSE", "LICENSE-TEXT", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")
@@ -40,7 +40,6 @@ NOT_FOR_STUDENTS = "## For lecturers"  # how a cell begins that students do not 
 MINUTE = (2020, 1, 1, 0, 0, 0)  # of every file in the zip: the same content makes the same zip
 
 _SKIPPED = shutil.ignore_patterns("__pycache__", ".*", "*.part")
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|attachment:|#)([^)\s]*)\)")
 
 
 def copy_for_students(folder: Path, root: Path = ROOT) -> list[Path]:
@@ -60,12 +59,17 @@ def copy_for_students(folder: Path, root: Path = ROOT) -> list[Path]:
     copies = [folder / "notebooks" / source.path.name for source in sources]
     for copy in copies:
         copy.touch()  # so that links between notebooks are seen to lead somewhere
+
+    def within(address: str) -> str:
+        path = urlsplit(address)
+        return address if path.scheme or (folder / "notebooks" / unquote(path.path)).exists() else ""
+
     for source, copy in zip(sources, copies, strict=True):
         source.node.cells = [cell for cell in source.node.cells if not cell.source.startswith(NOT_FOR_STUDENTS)]
         for cell in source.node.cells:
             cell.metadata.pop("slideshow", None)
             if cell.cell_type == "markdown":
-                cell.source = _within(without_solutions(cell.source), copy.parent)
+                cell.source = relink(without_solutions(cell.source), within)
         copy.write_text(serialise(source.node), encoding="utf-8", newline="\n")
     return copies
 
@@ -78,15 +82,6 @@ def _scripts(notebook: Notebook) -> set[str]:
 
 def _title(notebook: Notebook) -> str:
     return notebook.lines[0].text.removeprefix("# ")
-
-
-def _within(text: str, folder: Path) -> str:
-    """Text whose links to files that are not there are plain words."""
-
-    def keep(link: re.Match) -> str:
-        return link[0] if (folder / unquote(link[2]).partition("#")[0]).exists() else link[1]
-
-    return _LINK.sub(keep, text)
 
 
 def pack(folder: Path) -> Path:
@@ -131,11 +126,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = options.out / "movable-derivations"
     copies = copy_for_students(folder)
-    wrong = complaints(folder)
-    print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    if wrong := complaints(folder):
+        print(*wrong, sep="\n", file=sys.stderr)
+        return 1
     archive = pack(folder)
     print(f"{archive}: {len(copies)} notebooks, {archive.stat().st_size / 1e6:.1f} MB")
-    return 1 if wrong else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets nbgrader grade three submissions of an assignment: a right one, a wrong one, an untouched one."""
+"""nbgrader's settings, and what it gives to a right, a wrong and an untouched submission of an assignment."""
 
 import os
 import sys
@@ -9,8 +9,13 @@ import nbformat
 from nbformat import NotebookNode
 from traitlets.config import Config, PyFileConfigLoader
 
-from tools.teach.assignments import CONFIG, save
-
+CONFIG = """\
+c = get_config()
+c.CourseDirectory.course_id = "movable-derivations"
+c.ClearSolutions.code_stub = {"python": "..."}
+c.Execute.timeout = 120
+c.Execute.extra_arguments = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=ERROR"]
+"""
 STUDENTS = ("right", "wrong", "untouched")
 
 Marks = dict[str, dict[str, float | None]]  # student -> cell -> marks; None where a person has to decide
@@ -44,6 +49,12 @@ def trial(made: dict[str, NotebookNode], folder: Path) -> dict[str, Marks]:
                 for student in STUDENTS
             }
     return marks
+
+
+def save(node: NotebookNode, path: Path) -> None:
+    """Write a notebook that is no notebook of the collection."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(nbformat.v4.writes(node) + "\n", encoding="utf-8", newline="\n")
 
 
 def _must(result: dict) -> None:
