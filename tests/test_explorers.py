@@ -17,6 +17,8 @@ from tools.notebooks import Notebook, nearly_equal
 
 EXPLORERS_PER_LESSON = range(2, 5)
 NOT_RUN = "run the cell to move it]"  # how the sentence of a saved Explorer ends
+# Measuring coverage adds half to the time. What counts as covered is what the tests of the pictures and exercises run.
+pytestmark = pytest.mark.no_cover
 
 
 def build_explorer(notebook: Notebook, cell: int) -> lab.Explorer:

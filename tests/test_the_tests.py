@@ -17,6 +17,7 @@ from tools import notebooks as tool
 from tools.notebooks import Notebook
 
 NAME = "01_squares.ipynb"
+pytestmark = pytest.mark.no_cover  # it is the tests that are tested here, not helpers/
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Try an Explorer over the whole range of its controls: what a reader may do, before a reader does it."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,32 +31,40 @@ def sweep(explorer: "Explorer", n_random: int = 8) -> int:
     Returns
     -------
     int
-        Number of positions visited.
+        Number of positions; one that several controls share, as the defaults are, is visited once but counts each time.
 
     Raises
     ------
     SweepError
         Naming the position and what went wrong there.
     """
+    shown: list[tuple[dict[str, Any], np.ndarray]] = []
+
+    def look(position: dict[str, Any], visit: Callable = _visit) -> np.ndarray:
+        for before, pixels in shown:
+            if before == position:
+                return pixels
+        shown.append((position, visit(explorer, position)[0]))
+        return shown[-1][1]
+
     default = explorer.values
     at_start, caption = _visit_and_redraw(explorer, default)
-    alive, visited = set(), 1
+    shown.append((default, at_start))
+    alive, count = set(), 1
     rng = np.random.default_rng(0)
     contexts = [default]
     for _ in range(n_random):
         drawn = {name: _random_position(control, rng) for name, control in explorer.controls.items()}
-        _visit_and_redraw(explorer, drawn)
+        look(drawn, _visit_and_redraw)
         contexts.append(drawn)
-        visited += 1
+        count += 1
     for name, control in explorer.controls.items():
         if len(positions(control)) == 1:
             alive.add(name)
         for context in contexts:
-            here, _ = _visit(explorer, context)
             for value in _tried(control) if context is default else positions(control, limit=2):
-                pixels, _ = _visit(explorer, context | {name: value})
-                visited += 1
-                if not np.array_equal(pixels, here):
+                count += 1
+                if not np.array_equal(look(context | {name: value}), look(context)):
                     alive.add(name)
             if name in alive:
                 break
@@ -66,7 +75,7 @@ def sweep(explorer: "Explorer", n_random: int = 8) -> int:
         raise SweepError("back at the defaults, the picture or the caption is not what it was: update keeps state")
     if explorer.job is not None:
         _press(explorer)
-    return visited
+    return count
 
 
 def _press(explorer: "Explorer") -> None:

@@ -812,6 +812,7 @@ def by_matplotlib(picture):
     return at
 
 
+@pytest.mark.no_cover  # draws much, and nothing that the other tests do not
 @pytest.mark.parametrize("picture", MOVING + NOTICED)
 def test_picture_equals_one_drawn_whole_at_every_position(picture):
     explorer, whole = movable(picture), by_matplotlib(picture)

@@ -230,6 +230,13 @@ def test_the_explorer_is_left_at_its_defaults():
     assert np.array_equal(explorer.draw(), before)
 
 
+def test_a_position_that_comes_again_is_visited_once():
+    """All but the defaults: they are the first picture, where the sweep starts, and where it must come back to."""
+    explorer = explore(Sound)
+    sweep(explorer, 30)
+    assert sorted(values["n"] for values in explorer.picture.seen) == [1, 2, 2, 2, 3, 4, 5]
+
+
 # controls that do nothing
 
 

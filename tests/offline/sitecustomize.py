@@ -51,3 +51,7 @@ def refuse(event: str, arguments: tuple) -> None:
 
 if __name__ == "sitecustomize":
     sys.addaudithook(refuse)
+    # Nothing to do with the network, but this runs first everywhere: whoever imports nbformat imports jsonschema, and
+    # that takes 1.3 s to compile the grammars of this package. It is optional, and for the format "iri" alone, which
+    # no schema of a notebook has.
+    sys.modules["rfc3987_syntax"] = None
