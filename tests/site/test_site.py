@@ -38,6 +38,8 @@ def test_a_lesson_and_its_chinese_page_name_each_other(site):
     assert re.search(r"<html[^>]* lang=\"zh-Hans\"", chinese)
     assert '<link rel="alternate" hreflang="zh-Hans" href="../course/zh/01_small.html">' in english
     assert '<a href="../course/zh/01_small.html" hreflang="zh-Hans" lang="zh-Hans" rel="alternate">中文</a>' in english
+    first = re.search(r'<img src="\.\./_static/(figures/01_small/\d+-0\.webp)"', english)[1]
+    assert f'<img src="../../_static/{first}"' in chinese.partition("结论")[0]
     assert '<a href="../../notebooks/01_small.html" hreflang="en" lang="en" rel="alternate">English</a>' in chinese
     assert "跳到正文" in chinese
     assert "Skip to content" not in chinese
@@ -165,7 +167,7 @@ def test_a_page_is_looked_at_again_when_it_has_changed_or_was_bad(tmp_path, monk
 
 @pytest.mark.parametrize(("built", "looked"), [(["not built"], None), ([], ["not good"]), ([], [])])
 def test_the_command_fails_on_any_complaint(built, looked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "build", lambda out, notebooks: built)
+    monkeypatch.setattr(command, "build", lambda out, notebooks, root: built)
     monkeypatch.setattr(command, "look", lambda out: looked)
     assert command.main(["--out", str(tmp_path)]) == bool(built or looked)
     assert capsys.readouterr().err.splitlines() == (built or looked)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,8 +12,9 @@ import nbformat
 import pytest
 
 from tests import collection as see
-from tests.collection import NOTEBOOKS, SOLUTIONS
+from tests.collection import LESSONS, NOTEBOOKS, SOLUTIONS
 from tools.notebooks import ROOT, Notebook, execute
+from tools.site.source import front_page
 from tools.teach import student
 
 
@@ -72,6 +74,26 @@ def test_it_runs_on_its_own_files(made, monkeypatch):
     assert [cell.outputs[0].text for _, cell in notebook.code if "@lab.exercise(" in cell.source] == [
         "Exercise 1: the smallest n that is close enough: not attempted\n"
     ]
+
+
+def test_the_makefile_offers_what_works(made):
+    def make(*arguments):
+        return subprocess.run(["make", "-C", made, *arguments], capture_output=True, text=True, check=True).stdout
+
+    assert set(re.findall(r"^make (\S+)", make("help"), re.MULTILINE)) == {"lab", "clean"}
+    assert ".venv/bin/python -m jupyterlab" in make("-n", "lab")
+    assert "rm -rf .venv" in make("-n", "clean")
+    text = (made / "Makefile").read_text(encoding="utf-8")
+    assert set(re.findall(r"^([\w./-]+):(?!=)", text, re.MULTILINE)) == {"help", "lab", "clean", ".venv/lab", ".PHONY"}
+
+
+def test_what_the_website_needs_is_there(made):
+    """`make site-student` reads the opening, the section on the notebooks and the Chinese pages of this folder."""
+    page = front_page((made / "README.md").read_text(encoding="utf-8"), {"notebooks/a.ipynb", "course/zh/a.md"})
+    assert page.startswith("# Movable Derivations\n")
+    assert page.count("](notebooks/") == len(NOTEBOOKS)
+    assert "## Install" not in page
+    assert {path.name for path in made.glob("course/**/*.md")} == {f"{path.stem}.md" for path in LESSONS}
 
 
 def test_what_the_stored_results_need_is_there(made):

@@ -76,10 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "build/site")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the collection, or what `make student` made of it")
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="notebook", help="all without any")
     given = parser.parse_args(arguments)
     out, start = given.out.resolve(), time.perf_counter()
-    found = build(out, [path.resolve() for path in given.notebooks] or None)
+    found = build(out, [path.resolve() for path in given.notebooks] or None, root=given.root.resolve())
     if not found:
         built = time.perf_counter() - start
         pages = len(list(out.rglob("*.html")))

@@ -65,6 +65,8 @@ def write(source: Path, assets: Path, cache: Path, notebooks: list[Path] | None 
             if cell.cell_type == "markdown":
                 cell.source = say_chinese(links(cell.source, place))
         (source / place).write_text(nbformat.v4.writes(page), encoding="utf-8")
+    for page in source.glob("course/zh/*.md"):
+        page.write_text(with_first_picture(page, assets), encoding="utf-8")
     readme = say_chinese(links((root / "README.md").read_text(encoding="utf-8"), Path("README.md")))
     (source / "index.md").write_text(front_page(readme, places), encoding="utf-8")
 
@@ -132,6 +134,23 @@ def _save_picture(data: str, caption: str, path: Path) -> tuple[int, int]:
     rgb = without_caption(rgb, caption)
     path.write_bytes(webp(rgb))
     return rgb.shape[1], rgb.shape[0]
+
+
+def with_first_picture(page: Path, assets: Path) -> str:
+    """The Chinese page with the picture that its notebook begins with, before the verdict."""
+    text = page.read_text(encoding="utf-8")
+    pictures = (assets / "figures" / page.stem).glob("*-*.webp")
+    if (first := min(pictures, key=lambda file: int(file.stem.partition("-")[0]), default=None)) is None:
+        return text
+    with Image.open(first) as picture:
+        width, height = picture.size
+    shown = (
+        f'<figure class="picture"><img src="../../{ASSETS}/{page.stem}/{first.name}" width="{width}" '
+        f'height="{height}" alt="上文所说的图">'
+        f'<figcaption><a href="../../notebooks/{page.stem}.html" hreflang="en">在英文笔记本里可以动手操作</a>'
+        "</figcaption></figure>"
+    )
+    return re.sub(r"^(?=\*\*结论\*\*)", lambda _: f"{shown}\n\n", text, count=1, flags=re.MULTILINE)
 
 
 def still_html(file: str, caption: str, width: int, height: int) -> str:

@@ -8,7 +8,6 @@ import argparse
 import re
 import shutil
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,22 +16,32 @@ from tools.links import relink, without_solutions
 from tools.notebooks import ROOT, Notebook, serialise
 
 OUT = ROOT / "build" / "student"
-FILES = ("LICENSE", "LICENSE-TEXT", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")
+FILES = ("LICENSE", "LICENSE-TEXT", "pyproject.toml", "requirements.lock", "environment.yml")
+TARGETS = {"help", "lab", "clean", ".venv/lab"}  # of the Makefile
 README = """\
-# {name}
+{opening}
 
-Interactive notebooks. You need Python 3.11 to 3.14. On Linux or macOS:
+## The notebooks
+
+{lessons}
+
+## Install
+
+At home, before class: this downloads PyTorch and more, and takes about 1.5 GB of disk. Afterwards no network is needed.
+You need Python 3.11 to 3.14. On macOS: `make lab`. On Linux, without what only graphics cards need:
 
 ```
-make lab
+PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make lab
 ```
 
 On Windows: `py -m venv .venv`, then `.venv\\Scripts\\pip install -c requirements.lock -e .`, then
 `.venv\\Scripts\\jupyter lab notebooks\\00_start_here.ipynb`.
 
+With a telephone or a tablet: ask your lecturer for the web pages of these notebooks.
+
 Begin with `notebooks/00_start_here.ipynb`. Each exercise checks itself: replace `...` and run its cell.
 
-{lessons}
+## Licence
 
 Text: CC BY 4.0 (LICENSE-TEXT). Code: BSD-3-Clause (LICENSE).
 """
@@ -53,9 +62,12 @@ def copy_for_students(folder: Path, root: Path = ROOT) -> list[Path]:
     for name in sorted({name for source in sources for name in _scripts(source)}):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(root / name, folder / name)
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    shutil.copytree(root / "course" / "zh", folder / "course" / "zh")
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    (folder / "Makefile").write_text(makefile_for_students(makefile), encoding="utf-8")
+    opening = (root / "README.md").read_text(encoding="utf-8").partition("\n\n![")[0]
     lessons = "\n".join(f"- [{_title(source)}](notebooks/{source.path.name})" for source in sources)
-    (folder / "README.md").write_text(README.format(name=project, lessons=lessons), encoding="utf-8")
+    (folder / "README.md").write_text(README.format(opening=opening, lessons=lessons), encoding="utf-8")
     copies = [folder / "notebooks" / source.path.name for source in sources]
     for copy in copies:
         copy.touch()  # so that links between notebooks are seen to lead somewhere
@@ -72,6 +84,23 @@ def copy_for_students(folder: Path, root: Path = ROOT) -> list[Path]:
                 cell.source = relink(without_solutions(cell.source), within)
         copy.write_text(serialise(source.node), encoding="utf-8", newline="\n")
     return copies
+
+
+def makefile_for_students(text: str) -> str:
+    """The Makefile with the rules in TARGETS alone: for the others the files are missing."""
+    blocks = text.rstrip().split("\n\n")[:-1]  # the last one names all targets
+    kept = []
+    for block in blocks:
+        rules = re.findall(r"^([\w./-]+):(?!=)", block, re.MULTILINE)
+        if set(rules) <= TARGETS:
+            said = [line for line in block.splitlines() if _target_described(line) in TARGETS | {""}]
+            kept.append("\n".join(said))
+    return "\n\n".join([*kept, f".PHONY: {' '.join(sorted(TARGETS - {'.venv/lab'}))}"]) + "\n"
+
+
+def _target_described(line: str) -> str:
+    found = re.match(r"# make (\S+)", line)
+    return found[1] if found else ""
 
 
 def _scripts(notebook: Notebook) -> set[str]:
