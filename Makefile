@@ -4,16 +4,20 @@
 # make student    what students get, without solutions: build/student and a zip
 # make assignments  the exercises as nbgrader assignments, each tried on three submissions: build/nbgrader
 # make site       the notebooks as web pages in build/site: no kernel, no network; every page is looked at in a browser
+# make site-student  the same for students in build/site-student: no solutions, no pages for lecturers
 # make notebooks  run every notebook in a fresh kernel and normalise what is saved
+# make hub        JupyterHub for a class on this machine: see deploy/README.md
 # make mutate     mutation tests of helpers/ (long; not part of make test)
 # make lock       newest versions that pyproject.toml allows into .venv, and their list into requirements.lock
 # make clean      remove .venv and every cache
 #
 # make lab PYTHON=python3.13             with another interpreter (after make clean)
 # make lab LAB_OPTIONS=--no-browser      further options of `jupyter lab`
+# make hub-load HUB_LOAD_OPTIONS='--students 10'    how many students this machine carries: benchmarks/hub_load.py
 
 PYTHON = python3
 LAB_OPTIONS =
+HUB_LOAD_OPTIONS =
 
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	echo 'Python 3.11 to 3.14 is needed. Choose one: make lab PYTHON=/path/to/python3' >&2; exit 1; }
@@ -54,6 +58,15 @@ assignments: .venv/teach
 site: .venv/site
 	$(TESTING) .venv/bin/python -m tools.site
 
+site-student: .venv/site student
+	$(TESTING) .venv/bin/python -m tools.site --root build/student/movable-derivations --out build/site-student
+
+hub: .venv/hub student
+	$(INSIDE) .venv/bin/python -m jupyterhub -f deploy/jupyterhub_config.py
+
+hub-load: .venv/hub student
+	$(INSIDE) .venv/bin/python benchmarks/hub_load.py $(HUB_LOAD_OPTIONS)
+
 mutate: .venv/mutate
 	$(TESTING) .venv/bin/python -m mutmut run
 	.venv/bin/python -m mutmut results
@@ -62,7 +75,7 @@ mutate: .venv/mutate
 lock:
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear .venv
-	$(INSTALL) -e '.[test,site,teach,mutate]'
+	$(INSTALL) -e '.[test,site,teach,hub,mutate]'
 	{ sed '/^#/!d' requirements.lock; \
 	.venv/bin/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable \
 		--exclude pip --exclude setuptools | sed 's/+.*//'; } > .venv/lock
@@ -87,15 +100,22 @@ clean:
 	@touch $@
 
 .venv/test: .venv/lab
-	$(INSTALL) -c requirements.lock -e '.[test,site,teach]'
+	$(INSTALL) -c requirements.lock -e '.[test,site,teach,hub]'
 	@touch $@
 
 .venv/site: .venv/lab
 	$(INSTALL) -c requirements.lock -e '.[site]'
 	@touch $@
 
-.venv/mutate: .venv/test
-	$(INSTALL) -c requirements.lock -e '.[test,site,teach,mutate]'
+# The proxy is a program for Node.js. Matplotlib's list of fonts is made once here instead of by each student's kernel.
+.venv/hub: .venv/teach
+	$(INSTALL) -c requirements.lock -e '.[teach,hub]'
+	npm install --prefix .venv --no-audit --no-fund configurable-http-proxy@5.1.0
+	$(INSIDE) .venv/bin/python -c 'import matplotlib.font_manager'
 	@touch $@
 
-.PHONY: help lab test site slides student assignments notebooks mutate lock clean
+.venv/mutate: .venv/test
+	$(INSTALL) -c requirements.lock -e '.[test,site,teach,hub,mutate]'
+	@touch $@
+
+.PHONY: help lab hub hub-load test site site-student slides student assignments notebooks mutate lock clean

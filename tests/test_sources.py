@@ -68,3 +68,9 @@ def test_maths_does_not_load_pictures():
 def test_numpy_notebook_does_not_load_torch():
     modules = ("helpers.lab", "helpers.discriminant", "helpers.figures.discriminant", "helpers.exercises.discriminant")
     assert "torch" not in loaded(*modules)
+
+
+@pytest.mark.parametrize("subject", ["transformer_initialization", "nonsquare_initialization", "bert_initial_std"])
+def test_first_pictures_do_not_wait_for_torch(subject):
+    """Half of what a reader waits for until the picture of "In one minute", and what a class feels most."""
+    assert "torch" not in loaded("helpers.lab", f"helpers.figures.{subject}")

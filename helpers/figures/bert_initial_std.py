@@ -4,17 +4,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers import residual as rs
+from helpers import optimizer_steps, residual_theory
 from helpers.initialization import truncated_normal_variance
 from helpers.inputs import Array
 from helpers.lab import Stored, style
 from helpers.lab.figures import legend_below
 from helpers.lab.progress import one_bar
-from helpers.plain_network import SEEDS, PlainNetworks
 
 BERT_STD = 0.02 * np.sqrt(truncated_normal_variance())  # what "0.02" is after truncation
 _HOLLOW = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 6}
@@ -77,7 +75,7 @@ class InitialStd:
             points.set_data([], [])
         sizes = width, 4 * width, tokens
         grid = np.geomspace(0.004, self._REACH * width**-0.5, 61)
-        both = np.array([rs.branch_variance(s, *sizes) for s in grid])
+        both = np.array([residual_theory.branch_variance(s, *sizes) for s in grid])
         for line, values in zip(self.branches, both.T[::-1], strict=True):
             line.set_data(grid, values)
         self.guide.set_data(grid, width**2 * grid**4)
@@ -87,7 +85,7 @@ class InitialStd:
         for name, line in self.curves.items():
             seen = found[name] > 1e-6  # far below the axis
             line.set_data(np.linspace(0, 1, 2 * layers + 1)[seen], found[name][seen])
-        attention, feed_forward = rs.branch_variance(std, *sizes)
+        attention, feed_forward = residual_theory.branch_variance(std, *sizes)
         beyond = "Too large for the theory: scores differ." if std * width**0.5 > self._REACH else ""
         return (
             f"std {std:.3g} = {std * width**0.5:.2f}/√d. Branch variance: feed-forward {_short(feed_forward)}, "
@@ -99,13 +97,17 @@ class InitialStd:
     def theory(std: float, layers: int, width: int, tokens: int, placement: str) -> dict[str, Array]:
         """Curves by name, each [2 layers + 1]."""
         arguments = layers, width, 4 * width, tokens, std, placement
-        found = rs.signal_propagation(*arguments)
-        apart = rs.signal_propagation(*arguments, gradient_correlation=-1 / (tokens - 1))
+        found = residual_theory.signal_propagation(*arguments)
+        apart = residual_theory.signal_propagation(*arguments, gradient_correlation=-1 / (tokens - 1))
         return found | {"gradient": found["gradient_norm"], "apart": apart["gradient_norm"]}
 
     @classmethod
     def measure(cls, std: float, layers: int, width: int, tokens: int, placement: str, seed: int) -> dict[str, Array]:
         """The same curves of one random tower: width `WIDTH`, standard deviation std √(width / WIDTH)."""
+        import torch  # here: the theory does not need it
+
+        from helpers import residual as rs
+
         generator = torch.Generator().manual_seed(seed)
         tower = rs.ResidualTower(
             2 * layers, cls.WIDTH, placement, init_std=std * (width / cls.WIDTH) ** 0.5, n_heads=4, generator=generator
@@ -164,18 +166,18 @@ class AdamSteps:
 
     def update(self, gradient: float, snr: float, eps: float) -> str:
         """Draw both panels; Adam sees the gradient as |g|/(|g| + ε), SGD as it is."""
-        self.first["Adam"].set_data(self._GRADIENTS, -rs.adam_first_step(self._GRADIENTS, 1.0, eps))
+        self.first["Adam"].set_data(self._GRADIENTS, -optimizer_steps.adam_first_step(self._GRADIENTS, 1.0, eps))
         self.first["SGD"].set_data(self._GRADIENTS, self._GRADIENTS)
         self.here.set_xdata([gradient, gradient])
-        step = -float(rs.adam_first_step(gradient, 1.0, eps))
-        far = float(rs.adam_displacement(1000, snr))
-        path = rs.adam_displacement(self._STEPS, snr)
+        step = -float(optimizer_steps.adam_first_step(gradient, 1.0, eps))
+        far = float(optimizer_steps.adam_displacement(1000, snr))
+        path = optimizer_steps.adam_displacement(self._STEPS, snr)
         for name, factor in (("Adam", step), ("SGD", gradient)):
             self.far[name].set_data(self._STEPS, factor * path)
         size = np.sqrt(1 + snr**2)
         self.drift.set_data(self._STEPS, step * snr / size * self._STEPS)
         self.diffusion.set_data(self._STEPS, step / size * np.sqrt(self._STEPS))
-        rms, _ = rs.adam_step_ratio(snr)
+        rms, _ = optimizer_steps.adam_step_ratio(snr)
         crossing = 1 / snr**2
         wins = f"drift wins after {crossing:.2g} steps" if crossing > 1 else "drift wins from the first step on"
         return (
@@ -193,6 +195,9 @@ class Vanishing:
     _LOOKS: ClassVar = {"SGD": style.series(4, marker=True), "Adam": style.series(0, marker=True)}
 
     def __init__(self, figure: Figure) -> None:
+        from helpers.plain_network import SEEDS, PlainNetworks  # here: it needs torch, and the first picture does not
+
+        self.networks, self.seeds = PlainNetworks, SEEDS
         left, middle, right = figure.subplots(1, 3)
         self.gradients = {
             name: left.plot([], [], label=label, markersize=4, **style.series(k, marker=True))[0]
@@ -212,7 +217,7 @@ class Vanishing:
         for axes, title in ((left, "gradient at the start"), (middle, "first step / weight")):
             axes.set(yscale="log", xlim=(-0.5, 16.5), ylim=(self._FLOOR, 1e5), xlabel="layer", title=title)
         _no_minor_ticks(left, middle)
-        right.set(xlim=(0, self.STEPS), ylim=(-0.03, 1), xlabel="step", title=f"loss, mean of {SEEDS}")
+        right.set(xlim=(0, self.STEPS), ylim=(-0.03, 1), xlabel="step", title=f"loss, mean of {self.seeds}")
         legend_below(figure, left, middle, right)
 
     def update(self, depth: int, activation: str, gain: float, skip: bool) -> str:
@@ -220,7 +225,7 @@ class Vanishing:
         for line in self.losses.values():
             line.set_data([], [])
         self.hint.set_visible(True)
-        found = PlainNetworks(depth, activation, gain, skip=skip).gradients()
+        found = self.networks(depth, activation, gain, skip=skip).gradients()
         for name, line in self.gradients.items():
             first = 0 if name == "state" else 1
             line.set_data(np.arange(first, depth + 1), np.maximum(found[name], self._FLOOR))
@@ -239,7 +244,7 @@ class Vanishing:
         ends = []
         with one_bar(progress, 2 * self.STEPS, f"{self.STEPS} steps of SGD, then of Adam") as counted:
             for name, line in self.losses.items():
-                losses = PlainNetworks(**values).train(name.lower(), self.STEPS, counted)
+                losses = self.networks(**values).train(name.lower(), self.STEPS, counted)
                 shown = np.where(np.isfinite(losses), losses, 1e3)  # beyond the axis
                 line.set_data(np.arange(self.STEPS + 1), shown.mean(axis=1))
                 good = np.isfinite(losses[-1]).all()
@@ -248,7 +253,8 @@ class Vanishing:
                 )
         self.hint.set_visible(False)
         return (
-            f"Loss after {self.STEPS} steps, mean ± sd of {SEEDS} networks: {', '.join(ends)}; a coin toss costs 0.69."
+            f"Loss after {self.STEPS} steps, mean ± sd of {self.seeds} networks: {', '.join(ends)}; "
+            "a coin toss costs 0.69."
         )
 
 

@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import special
 
 from helpers import initialization as ini
-from helpers import residual as res
+from helpers import residual_theory
 from helpers.lab import Stored, style
 from helpers.lab.figures import legend_below
 
@@ -152,6 +151,10 @@ class Tower:
 
     def trace(self, placement: str, branch: str, depth: int, factor: float, zero_sum: bool) -> dict[str, Array]:
         """`trace_signal` of one tower, whose weights have the standard deviation factor/√d."""
+        import torch  # here: neither the first picture nor the theory needs it
+
+        from helpers import residual as res
+
         generator = torch.Generator().manual_seed(1)
         x, cotangent = torch.randn(2, self.BATCH, self.TOKENS, self.D, generator=generator)
         if zero_sum:
@@ -165,10 +168,10 @@ class Tower:
     def expected(self, placement: str, branch: str, depth: int, factor: float, zero_sum: bool) -> list[Array]:
         """Second moment, identity weight and gradient ratio by the formulas."""
         if branch == "linear":
-            moments = res.residual_moments(depth, factor**2, placement)
+            moments = residual_theory.residual_moments(depth, factor**2, placement)
             return [moments[key] for key in ("second_moment", "identity_weight", "gradient_ratio")]
         rho = -1 / (self.TOKENS - 1) if zero_sum else 0.0
-        moments = res.signal_propagation(
+        moments = residual_theory.signal_propagation(
             depth // 2, self.D, 4 * self.D, self.TOKENS, factor * self.D**-0.5, placement, gradient_correlation=rho
         )
         return [moments[key] for key in ("second_moment", "identity_weight", "gradient_norm")]
@@ -233,6 +236,10 @@ class Training:
 
     def run(self, progress: Progress, setting: tuple[str, float], attention: str) -> str:
         """Train a sixth seed now."""
+        import torch
+
+        from helpers import residual as res
+
         self.update(setting, attention)
         placement, lr = setting
         std = (ini.truncated_normal_variance() / 64) ** 0.5
