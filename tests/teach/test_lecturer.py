@@ -1,7 +1,7 @@
 """Every lesson has a page for its lecturer: a plan of 45 minutes, questions the notebook answers, a setting to show.
 
 What a page says the notebook says: its numbers are computed there, its links lead to headings, the named Explorer takes
-the named settings and then says the quoted sentence.
+the named settings and then says the quoted sentence. Its questions are slides, and a row that asks one shows its slide.
 """
 
 import re
@@ -13,10 +13,9 @@ import pytest
 from helpers.lab.controls import positions
 from tests import collection as see
 from tests.collection import LESSONS
-from tools.notebooks import ROOT, Notebook
-from tools.teach.slides import kind_of
+from tools.notebooks import Notebook
+from tools.teach.slides import PAGES, Question, order, page_of
 
-PAGES = ROOT / "course" / "lecturer"
 SECTIONS = ["Before class", "45 minutes", "Questions to ask", "Misconceptions", "Leave on screen"]
 
 
@@ -32,6 +31,29 @@ def table(text: str) -> list[list[str]]:
     return rows[2:]
 
 
+def numbers(text: str, words: str) -> list[int]:
+    """Numbers that follow words in a text, ranges in full: ``[3, 5, 6, 7]`` of "slides 3, 5–7"."""
+    found = []
+    for said in re.findall(rf"\b(?:{words}) ([\d–, and]+)", text, re.IGNORECASE):
+        for first, last in re.findall(r"(\d+)(?:–(\d+))?", said):
+            found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _slides(page: str, notebook: Notebook) -> list[str]:
+    """What is wrong with the numbers of slides that a page names, and with the order of its questions."""
+    deck = order(notebook, page)
+    slide_of = {one.number: n for n, one in enumerate(deck, start=1) if isinstance(one, Question)}
+    found = [f"names slide {n} of {len(deck)}" for n in numbers(page, "slides?") if not 1 <= n <= len(deck)]
+    for row in table(sections(page)["45 minutes"]):
+        for k in numbers(row[1], "questions?"):
+            if slide_of.get(k) not in numbers(row[2], "slides?"):
+                found.append(f"the row {row[1]!r} asks question {k} and does not show its slide {slide_of.get(k)}")
+    if list(slide_of) != sorted(slide_of):
+        found.append(f"the slides ask the questions in the order {list(slide_of)}")
+    return found
+
+
 def complaints(page: str, notebook: Notebook, folder: Path = PAGES) -> list[str]:
     """What is wrong with a page, except for its Explorer."""
     found = []
@@ -44,10 +66,7 @@ def complaints(page: str, notebook: Notebook, folder: Path = PAGES) -> list[str]
     plan = table(parts["45 minutes"])
     if (total := sum(int(row[0]) for row in plan)) != 45:
         found.append(f"the plan takes {total} minutes")
-    slides = sum(kind_of(cell) == "slide" for cell in notebook.node.cells)
-    for row in plan:
-        said = "".join(re.findall(r"slides? ([\d–, ]+)", row[2]))
-        found += [f"names slide {n} of {slides}" for n in re.findall(r"\d+", said) if not 1 <= int(n) <= slides]
+    found += _slides(page, notebook)
     questions = re.split(r"^### ", parts["Questions to ask"], flags=re.MULTILINE)[1:]
     if not 4 <= len(questions) <= 6:
         found.append(f"{len(questions)} questions, should be 4 to 6")
@@ -121,9 +140,8 @@ def _value(explorer, name: str, text: str) -> object:
 
 @pytest.mark.parametrize("path", LESSONS, ids=see.name)
 def test_page(path):
-    page = PAGES / f"{path.stem}.md"
-    assert page.exists(), f"course/lecturer/{page.name} is missing; write it after the pattern of the others"
-    text, notebook = page.read_text(encoding="utf-8"), see.read(path)
+    text, notebook = page_of(path), see.read(path)
+    assert text, f"course/lecturer/{path.stem}.md is missing; write it after the pattern of the others"
     assert (complaints(text, notebook) or left_on_screen(text, notebook)) == []
 
 
@@ -137,6 +155,8 @@ BROKEN = [
     ("## Misconceptions", "## Errors", "has the sections"),
     ("| 5 |", "| 6 |", "the plan takes 46 minutes"),
     ("slides 1–3", "slides 1–33", "names slide 33 of"),
+    ("slides 7–10", "slides 7–9", "asks question 2 and does not show its slide 10"),
+    ("#Step-3.-A-shared-covariance-removes-the-square", "#Key-ideas", "in the order [2, 3, 4, 5, 1]"),
     ("### 5. ", "### 6. ", "question 5 is headed"),
     ("**Expect**", "**Answer**", "question 1 lacks"),
     ("Shown in", "Seen in", "question 1 lacks"),
@@ -149,7 +169,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("old", "new", "said"), BROKEN, ids=[old for old, *_ in BROKEN])
 def test_a_broken_page_is_refused(old, new, said):
-    text = (PAGES / f"{FIRST.stem}.md").read_text(encoding="utf-8")
+    text = page_of(FIRST)
     count = -1 if "misconceptions" in said else 1
     found = " | ".join(complaints(text.replace(old, new, count), see.read(FIRST)))
     assert said in found
@@ -167,6 +187,6 @@ def test_a_broken_page_is_refused(old, new, said):
     ],
 )
 def test_a_wrong_setting_is_refused(old, new, said):
-    text = (PAGES / f"{FIRST.stem}.md").read_text(encoding="utf-8")
+    text = page_of(FIRST)
     (found,) = left_on_screen(text.replace(old, new), see.read(FIRST))
     assert said in found

@@ -1,13 +1,18 @@
-"""Every lesson marks its slides; a deck needs no network, and nothing on it leaves its slide at 1280 × 720.
+"""Every lesson marks its slides; a deck asks its questions, needs no network and stays on a screen of 1280 × 720.
 
 One deck is opened here, as a file, which is how a lecturer opens it; `make slides` looks at all of them.
 """
 
+import base64
+import io
 import re
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
+from helpers.lab.figures import StaticTwin, png
 from tests import collection as see
 from tests.collection import LESSONS
 from tests.site.conftest import browser as browser
@@ -16,7 +21,7 @@ from tools.browser import open_page
 from tools.notebooks import Notebook
 from tools.teach import slides as tool
 from tools.teach.browser import inspect
-from tools.teach.slides import HEIGHT, KINDS, WIDTH, kind_of, slides_of
+from tools.teach.slides import HEIGHT, KINDS, WIDTH, kind_of, page_of, questions_of, slides_of
 
 COUNT = range(8, 15)
 HOW = "metadata: slideshow: slide_type: slide; JupyterLab: Property Inspector"
@@ -85,7 +90,7 @@ def test_too_few_unknown_and_unsplit_slides_are_noticed():
     notebook.node.cells[-1].metadata["slideshow"] = {"slide_type": "slide"}
     found = complaints(Notebook(notebook.path, notebook.node))
     assert any(re.match(r"[67] slides, should be 8 to 14", sentence) for sentence in found)
-    assert "cell 1: slide_type 'subslide' is not one of ('slide', 'notes')" in found
+    assert "cell 1: slide_type 'subslide' is not one of ('slide', 'fragment', 'notes')" in found
     assert f"cell {len(notebook.node.cells) - 1}: '## Late' stands inside a slide; split the cell before it" in found
 
 
@@ -115,7 +120,7 @@ def test_unmarked_cells_are_left_out_and_answers_become_notes():
             ("notes", "Take your time."),
         )
     )
-    assert (first.cell, second.cell) == (0, 2)
+    assert (first.source, second.source) == ("cell 0", "cell 2")
     assert (second.section, second.title) == ("Hidden", "A <em>vote</em>")
     assert "Yes or no?" in second.body
     assert "<h" not in second.body
@@ -126,7 +131,11 @@ def test_unmarked_cells_are_left_out_and_answers_become_notes():
 
 @pytest.mark.parametrize(
     ("cells", "said"),
-    [([("notes", "x")], "'notes' after a slide"), ([("fragment", "x")], "slide_type 'fragment' must be 'slide'")],
+    [
+        ([("notes", "x")], "slide_type 'notes' must be 'slide'"),
+        ([("fragment", "x")], "after a slide"),
+        ([("slide", "# Why?"), ("subslide", "x")], "slide_type 'subslide' must be 'slide'"),
+    ],
 )
 def test_a_mark_that_cannot_be_followed_is_refused(cells, said):
     with pytest.raises(ValueError, match=said):
@@ -141,19 +150,87 @@ def test_code_without_an_output_is_refused():
         slides_of(notebook)
 
 
+def with_output(notebook: Notebook, kind: str, **data: str) -> Notebook:
+    """The notebook with one more cell: code that is marked and shows something."""
+    cell = nbformat.v4.new_code_cell("show()", metadata={"slideshow": {"slide_type": kind}})
+    cell.outputs = [nbformat.v4.new_output("display_data", data={key.replace("_", "/"): data[key] for key in data})]
+    notebook.node.cells.append(cell)
+    return notebook
+
+
 def test_of_the_claims_a_slide_shows_statement_and_verdict():
     table = (
         "| claim | test | measured | reproduced if | verdict |\n|---|---|---|---|---|\n"
         "| C1 $x$ \\| y | t | 1 | < 2 | **reproduced** |\n| C2 z | t | 3 | < 2 | **not reproduced** |\n\n"
         "Verdict: **partly**."
     )
-    notebook = lesson(("slide", "# Why?"))
-    cell = nbformat.v4.new_code_cell("lab.claims()", metadata={"slideshow": {"slide_type": "slide"}})
-    cell.outputs = [nbformat.v4.new_output("display_data", data={"text/markdown": table})]
-    notebook.node.cells.append(cell)
-    body = slides_of(notebook)[1].body
+    body = slides_of(with_output(lesson(("slide", "# Why?")), "slide", text_markdown=table))[1].body
     assert re.findall(r"<td.*?>(.*?)</td>", body) == ["C1 $x$ | y", "reproduced", "C2 z", "not reproduced"]
     assert "Verdict: <strong>partly</strong>" in body
+
+
+def test_a_fragment_joins_the_slide_before():
+    _, slide = slides_of(lesson(("slide", "# Why?"), ("slide", "## A\n\nOne."), ("fragment", "Two."), ("notes", "x")))
+    assert '<div class="fragment"><p>Two.</p>' in slide.body
+    assert len(slide.notes) == 1
+
+
+def test_one_minute_has_three_titles_and_its_verdict_follows_the_claims():
+    notebook = lesson(
+        ("slide", "# Why?"),
+        ("slide", "## In one minute\n\n**The claim.** It is so.\n\n**The picture.** Left: all of it."),
+    )
+    picture = StaticTwin(np.full((40, 200, 3), 200, np.uint8), caption := "A line. [a = 1; run the cell to move it]")
+    with_output(notebook, "slide", image_png=base64.b64encode(png(picture.rgb)).decode(), text_plain=caption)
+    notebook.node.cells += lesson(("slide", "**The verdict**: **partly**."), ("slide", "## Later")).node.cells
+    with_output(notebook, "slide", text_markdown="| C1 x | t | 1 | < 2 | **reproduced** |\n\nVerdict.")
+    _, claim, picture, later, claims, verdict = slides_of(notebook)
+    assert [slide.title for slide in (claim, picture, later, claims, verdict)] == [
+        "The claim", "The picture", "Later", "Later", "The verdict",
+    ]  # fmt: skip
+    assert {claim.section, picture.section, verdict.section} == {"In one minute"}
+    assert (claim.body.strip(), verdict.body.strip()) == ("<p>It is so.</p>", "<p><strong>partly</strong>.</p>")
+    assert ["Left: all of it." in note for note in picture.notes] == [True]
+    assert "<figcaption>A line.</figcaption>" in picture.body
+    shown = re.search(r"base64,([^\"]+)", picture.body)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(shown))).size == (200, 40)
+
+
+PAGE = """# Teaching
+
+## Questions to ask
+
+### 1. Is $x$ large?
+
+- yes
+- no
+
+**Expect**: most say yes. Shown in [B](a.ipynb#B-`is`-it) and [A](a.ipynb#A).
+
+### 2. Nowhere?
+
+**Expect**: here.
+
+## Misconceptions
+"""
+
+
+def test_a_question_is_a_slide_before_the_one_that_answers_it():
+    cells = ("slide", "# Why?"), ("slide", "## A"), ("", "## B `is` it"), ("notes", "x"), ("slide", "## C")
+    slides = slides_of(lesson(*cells), PAGE.replace("`", ""))
+    assert [slide.source for slide in slides] == ["cell 0", "cell 1", "question 1", "cell 4", "question 2"]
+    first = slides[2]
+    assert (first.section, first.title) == ("Question 1", "Is $x$ large?")
+    assert re.findall("<li>(.*)</li>", first.body) == ["yes", "no"]
+    assert [note.strip() for note in first.notes] == ["<p><strong>Expect</strong>: most say yes. Shown in B and A.</p>"]
+    assert not any("most say" in note for slide in slides if slide is not first for note in slide.notes)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=see.name)
+def test_each_question_of_the_page_has_words_and_an_answer(path):
+    asked = questions_of(page_of(path))
+    assert asked
+    assert all(question.words and question.answer for question in asked)
 
 
 def test_a_lesson_without_slides_stops_the_command(tmp_path, capsys):
@@ -180,7 +257,7 @@ def test_a_deck_fits_and_asks_nobody_and_its_speaker_has_notes(browser, tmp_path
     assert inspect(browser, deck, WIDTH, HEIGHT) == []
     page, found = open_page(browser, deck)
     page.wait_for_selector("body[data-ready]")
-    assert page.locator(".slides > section").count() == len(slides_of(see.read(LESSONS[0])))
+    assert page.locator(".slides > section").count() == len(slides_of(see.read(LESSONS[0]), page_of(LESSONS[0])))
     assert page.locator("mjx-container").count() > 0
     page.keyboard.press("ArrowRight")
     assert page.evaluate("Reveal.getIndices().h") == 1

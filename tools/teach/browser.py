@@ -13,7 +13,7 @@ _MEASURE = """() => [...document.querySelectorAll(".slides > section")].map(slid
     !part.closest("mjx-assistive-mml, aside, mjx-stretchy-v, mjx-stretchy-h") && part.getClientRects().length
   ).map(part => part.getBoundingClientRect());
   return {
-    cell: slide.dataset.cell,
+    source: slide.dataset.source,
     pixels: parseFloat(getComputedStyle(content).fontSize),
     right: Math.max(...edges.map(edge => edge.right)) - frame.right,
     bottom: Math.max(...edges.map(edge => edge.bottom)) - frame.bottom,
@@ -25,11 +25,11 @@ _MEASURE = """() => [...document.querySelectorAll(".slides > section")].map(slid
 
 
 def inspect(browser: Browser, deck: Path, width: int, height: int) -> list[str]:
-    """Complaints about one deck on a screen of that size; slides are named by the cell that they come from."""
+    """Complaints about one deck on a screen of that size; slides are named by their cell or question."""
     page, found = open_page(browser, deck, {"width": width, "height": height})
     page.wait_for_selector("body[data-ready]")
     for slide in page.evaluate(_MEASURE):
-        where = f"the slide of cell {slide['cell']}"
+        where = f"the slide of {slide['source']}"
         if (over := max(slide["right"], slide["bottom"])) > 1:
             found.append(f"{where} is {over:.0f} px larger than the screen; show less on it")
         if slide["pixels"] < SMALLEST:
