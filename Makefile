@@ -28,8 +28,9 @@ INSIDE = IPYTHONDIR="$$PWD/.venv/user/ipython" JUPYTER_CONFIG_DIR="$$PWD/.venv/u
 	JUPYTER_DATA_DIR="$$PWD/.venv/user/data" MPLCONFIGDIR="$$PWD/.venv/user/matplotlib"
 # No list of extensions from the network, no search of the machine for language servers.
 QUIET = --LabApp.extension_manager=readonly --LanguageServerManager.autodetect=False
-# Two workers share the cores; more threads in each would only make them wait for each other.
-TESTING = $(INSIDE) OMP_NUM_THREADS=1
+# Two workers share the cores; more threads in each would only make them wait for each other. A hundred kernels start:
+# what one has compiled the next one finds, also where the environment forbids it to keep that.
+TESTING = $(INSIDE) OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
