@@ -38,6 +38,7 @@ def test_a_lesson_and_its_chinese_page_name_each_other(site):
     assert re.search(r"<html[^>]* lang=\"zh-Hans\"", chinese)
     assert '<link rel="alternate" hreflang="zh-Hans" href="../course/zh/01_small.html">' in english
     assert '<a href="../course/zh/01_small.html" hreflang="zh-Hans" lang="zh-Hans" rel="alternate">中文</a>' in english
+    assert "。另一行。" in chinese
     first = re.search(r'<img src="\.\./_static/(figures/01_small/\d+-0\.webp)"', english)[1]
     assert f'<img src="../../_static/{first}"' in chinese.partition("结论")[0]
     assert '<a href="../../notebooks/01_small.html" hreflang="en" lang="en" rel="alternate">English</a>' in chinese

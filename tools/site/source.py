@@ -66,7 +66,8 @@ def write(source: Path, assets: Path, cache: Path, notebooks: list[Path] | None 
                 cell.source = say_chinese(links(cell.source, place))
         (source / place).write_text(nbformat.v4.writes(page), encoding="utf-8")
     for page in source.glob("course/zh/*.md"):
-        page.write_text(with_first_picture(page, assets), encoding="utf-8")
+        text = re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff])", "", with_first_picture(page, assets))
+        page.write_text(text, encoding="utf-8")  # a line's end would become a blank between two sentences
     readme = say_chinese(links((root / "README.md").read_text(encoding="utf-8"), Path("README.md")))
     (source / "index.md").write_text(front_page(readme, places), encoding="utf-8")
 
