@@ -17,7 +17,6 @@
 
 PYTHON = python3
 LAB_OPTIONS =
-HUB_LOAD_OPTIONS =
 
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	echo 'Python 3.11 to 3.14 is needed. Choose one: make lab PYTHON=/path/to/python3' >&2; exit 1; }
@@ -88,7 +87,7 @@ clean:
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 # Each stamp is newer than what it was installed from, so that nothing is installed twice.
-# Readers are spared the 200 MB that only the tests need. Without its announcements JupyterLab asks nobody for news.
+# Readers are spared what only tests and lecturers need. Without its announcements JupyterLab asks nobody for news.
 .venv/lab: pyproject.toml requirements.lock
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
